@@ -1,0 +1,143 @@
+"""The frozen values that travel along an image's way, in the order in which they come into being.
+
+    SettledFile > Scan > MetadataRecord > MetadataImage > NetworkOutputs > ChaosParameters > CipherImage
+                                                                          > SealedImage > SignedEnvelope > Receipt
+
+They hold facts, not behaviour; nothing here reads a clock, a disk or a random source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class MapName(StrEnum):
+    """The chaotic map of cipher A."""
+
+    LOGISTIC = "logistic"
+    LORENZ = "lorenz"
+
+
+class NetworkName(StrEnum):
+    """The parameter network."""
+
+    MOBILENETV2 = "mobilenetv2"
+    RESNET18 = "resnet18"
+
+
+class Domain(StrEnum):
+    """What the cipher's sample matrix is made of: the file's exact bytes, or the decoded pixels."""
+
+    FILE = "file"
+    PIXELS = "pixels"
+
+
+class KeyFileMode(StrEnum):
+    """How the key file travels: regenerated from the secret, or as xindex, yindex, zkey in full."""
+
+    COMPACT = "compact"
+    EXPLICIT = "explicit"
+
+
+class CaptureSource(StrEnum):
+    """Where a capture time was read. Recorded with each image, because it says how far to trust the time."""
+
+    OPERATOR = "operator"
+    SIDECAR = "sidecar"
+    EXIF_ORIGINAL = "exif_original"
+    EXIF_DIGITIZED = "exif_digitized"
+    EXIF_DATETIME = "exif_datetime"
+    DICOM_ACQUISITION = "dicom_acquisition"
+    DICOM_CONTENT = "dicom_content"
+    DICOM_SERIES = "dicom_series"
+    DICOM_STUDY = "dicom_study"
+    MTIME = "mtime"
+    CLOCK = "clock"
+
+
+@dataclass(frozen=True, slots=True)
+class SettledFile:
+    """A file that stood still for two looks. `inode`, `device`, `size` and `mtime_ns` identify this very content."""
+
+    path: Path
+    relative: str
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureTime:
+    """When the image was taken: naive where the source names no zone, with microseconds where it gives a fraction."""
+
+    moment: datetime
+    source: CaptureSource
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What intake knows of one settled image: its hash, its kind, and when it was taken. `notes` name oddities by code."""
+
+    file: SettledFile
+    sha256: bytes
+    media_type: str
+    capture: CaptureTime
+    camera: str = ""
+    width: int = 0
+    height: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataRecord:
+    """The canonical metadata a network sees. `camera` is make and model; sizes are 0 where unknown."""
+
+    moment: datetime
+    camera: str
+    width: int
+    height: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataImage:
+    """A metadata record drawn as an image: uint8 (224, 224, 3)."""
+
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOutputs:
+    """The quantised outputs of a parameter network and what produced them.
+
+    `values` are the 16 raw output bytes; `profile` names the runtime's numeric profile (networks differ bit for bit
+    between runtimes); `model_sha256` is the hash of the very file that ran.
+    """
+
+    values: bytes
+    network: NetworkName
+    model_sha256: bytes
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChaosParameters:
+    """The control parameters of a chaotic map: (r,) for logistic; (sigma, rho, beta) for Lorenz.
+
+    `origin` is "network", or "secret" where no network could be used. They travel inside the envelope; nobody
+    derives them again.
+    """
+
+    map: MapName
+    values: tuple[float, ...]
+    origin: str
+    network: NetworkName | None = None
+    model_sha256: bytes | None = None
+    profile: str = ""
