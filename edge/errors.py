@@ -6,7 +6,7 @@
     |-- UsageError                  the command line asks for something impossible
     |-- IntakeError                 a file cannot become an image to carry
     |   |-- EmptyFile, IncompleteFile, VanishedFile, ChangedWhileRead      (a later look can help)
-    |   |-- UnreadableFile
+    |   |-- UnreadableFile, FileTooLarge
     |   `-- InspectionFailed
     |       `-- PixelsUnavailable
     |-- ModelError                  the parameter network cannot be used
@@ -115,6 +115,10 @@ class ChangedWhileRead(IntakeError):
 class UnreadableFile(IntakeError):
     retryable = True
     default_hint = "check the owner and the mode of the scanner's folder"
+
+
+class FileTooLarge(IntakeError):
+    default_hint = "raise limits.image_bytes on the device and at the receiver"
 
 
 class InspectionFailed(IntakeError):

@@ -1,14 +1,15 @@
 """The frozen values that travel along an image's way, in the order in which they come into being.
 
     SettledFile > Scan > MetadataRecord > MetadataImage > NetworkOutputs > ChaosParameters > CipherImage
-                                                                          > SealedImage > SignedEnvelope > Receipt
 
-They hold facts, not behaviour; nothing here reads a clock, a disk or a random source.
+What follows them, SignedEnvelope, VerifiedEnvelope and Receipt, stands beside the code that proves it, in
+`edge.envelope.sign`. They hold facts, not behaviour; nothing here reads a clock, a disk or a random source.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -141,3 +142,36 @@ class ChaosParameters:
     network: NetworkName | None = None
     model_sha256: bytes | None = None
     profile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelImage:
+    """What a raw C-order, little-endian dump of pixels holds: `shape` is (frames, rows, columns, channels).
+
+    `side` keeps, byte for byte, what belongs beside the pixels: EXIF, ICC profile, palette, DICOM header.
+    """
+
+    shape: tuple[int, int, int, int]
+    dtype: str
+    photometric: str
+    side: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The dump's length in bytes."""
+        frames, rows, columns, channels = self.shape
+        return frames * rows * columns * channels * int(self.dtype[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class CipherImage:
+    """What must be known to decipher: parameters, layout (bytes, columns, bytes a sample), domain, key file.
+
+    `secret` is None where the key file is explicit: then the key file is all that deciphers.
+    """
+
+    parameters: ChaosParameters
+    layout: tuple[int, int, int]
+    domain: Domain
+    key_file: KeyFileMode
+    secret: bytes | None

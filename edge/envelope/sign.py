@@ -1,0 +1,478 @@
+"""Signatures: the manifest that introduces a sealed image, and the receipt that frees it (PROTOCOL.md, 2.1 and 4).
+
+The signed bytes are kept and verified as they came; nothing is serialised again to verify it. Unverified and verified
+are different types: `read_manifest` gives a `SignedEnvelope`, only `verify_manifest` turns it into a
+`VerifiedManifest`, and only `verify_bulk` turns that, with the bulk in hand, into a `VerifiedEnvelope` that `edge.envelope
+.seal` will open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+import cbor2
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from edge import protocol
+from edge.envelope import wire
+from edge.errors import (
+    BadSignature,
+    ForgedReceipt,
+    KeyringError,
+    MalformedEnvelope,
+    MismatchedReceipt,
+    TruncatedEnvelope,
+    UnknownSigner,
+    UnsupportedEnvelope,
+    WrongAudience,
+)
+
+_PSS: Final = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=hashes.SHA256.digest_size)
+_MANIFEST_LABELS: Final = frozenset(
+    {
+        protocol.HEADER_ALG,
+        protocol.HEADER_KID,
+        protocol.HEADER_CLAIMS,
+        protocol.HEADER_TYP,
+        protocol.HEADER_PAYLOAD_HASH_ALG,
+        protocol.HEADER_PREIMAGE_TYPE,
+        protocol.HEADER_BULK_BYTES,
+    }
+)
+_RECEIPT_LABELS: Final = frozenset(
+    {protocol.HEADER_ALG, protocol.HEADER_KID, protocol.HEADER_CLAIMS, protocol.HEADER_TYP}
+)
+_CLAIMS: Final = frozenset(
+    {protocol.CLAIM_ISSUER, protocol.CLAIM_AUDIENCE, protocol.CLAIM_ISSUED_AT, protocol.CLAIM_ID}
+)
+_REASON_MAX: Final = 64
+
+
+def key_id(public_key: Ed25519PublicKey | RSAPublicKey) -> bytes:
+    """Return the kid: the first 16 bytes of SHA-256 over the DER SubjectPublicKeyInfo."""
+    der = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).digest()[: protocol.KEY_ID_BYTES]
+
+
+class Signer(Protocol):
+    """Something that signs: a key in memory, or later one in a token. `signature_size` is in bytes."""
+
+    alg: int
+    kid: bytes
+    signature_size: int
+
+    def sign(self, data: bytes, /) -> bytes:
+        """Return the signature over `data`."""
+        ...
+
+
+class Ed25519Signer:
+    """Sign with Ed25519 (RFC 8032; COSE algorithm -19, RFC 9864)."""
+
+    alg = protocol.ALG_ED25519
+    signature_size = 64
+
+    def __init__(self, private_key: Ed25519PrivateKey) -> None:
+        self._private_key = private_key
+        self.kid = key_id(private_key.public_key())
+
+    def sign(self, data: bytes, /) -> bytes:
+        """Return the 64-byte signature over `data`."""
+        return self._private_key.sign(data)
+
+
+class Pss256Signer:
+    """Sign with RSASSA-PSS, SHA-256, salt of 32 bytes (RFC 8230; COSE algorithm -37)."""
+
+    alg = protocol.ALG_PS256
+
+    def __init__(self, private_key: RSAPrivateKey) -> None:
+        require_rsa_policy(private_key.public_key())
+        self._private_key = private_key
+        self.kid = key_id(private_key.public_key())
+        self.signature_size = (private_key.key_size + 7) // 8
+
+    def sign(self, data: bytes, /) -> bytes:
+        """Return the signature over `data`, as long as the modulus."""
+        return self._private_key.sign(data, _PSS, hashes.SHA256())
+
+
+class Verifier:
+    """Verify with the public half of either kind of key. The key decides the algorithm, never the message alone."""
+
+    def __init__(self, public_key: Ed25519PublicKey | RSAPublicKey) -> None:
+        if isinstance(public_key, RSAPublicKey):
+            require_rsa_policy(public_key)
+        self._public_key = public_key
+        self.kid = key_id(public_key)
+        self.alg = protocol.ALG_ED25519 if isinstance(public_key, Ed25519PublicKey) else protocol.ALG_PS256
+
+    def verify(self, alg: int, signature: bytes, data: bytes) -> None:
+        """Return if `signature` over `data` is this key's.
+
+        Raises:
+            BadSignature: it is not, or `alg` is not this key's algorithm.
+        """
+        if alg != self.alg:
+            raise BadSignature("the signature names another algorithm than its key")
+        try:
+            if isinstance(self._public_key, Ed25519PublicKey):
+                self._public_key.verify(signature, data)
+            else:
+                self._public_key.verify(signature, data, _PSS, hashes.SHA256())
+        except InvalidSignature as error:
+            raise BadSignature("the signature does not verify") from error
+
+
+def require_rsa_policy(public_key: RSAPublicKey) -> None:
+    """Insist on 3,072 to 4,096 bits and e = 65,537.
+
+    Raises:
+        KeyringError: another size or exponent.
+    """
+    if not protocol.RSA_MIN_BITS <= public_key.key_size <= protocol.RSA_MAX_BITS:
+        raise KeyringError(
+            f"an RSA key of {public_key.key_size} bits is refused",
+            hint=f"use {protocol.RSA_MIN_BITS} to {protocol.RSA_MAX_BITS} bits",
+        )
+    if public_key.public_numbers().e != protocol.RSA_EXPONENT:
+        raise KeyringError("an RSA key with another exponent than 65537 is refused")
+
+
+class Trusted(Protocol):
+    """An enrolled key: whose it is, and whether it still counts."""
+
+    @property
+    def id(self) -> str:
+        """The device's or receiver's id."""
+        ...
+
+    @property
+    def verifier(self) -> Verifier:
+        """The public key."""
+        ...
+
+    @property
+    def revoked(self) -> bool:
+        """Whether the key was withdrawn."""
+        ...
+
+
+# --- manifest -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What the outside of a sealed image says. `issued_at` in seconds since 1970, `bulk_bytes` = items 2 and 3."""
+
+    device: str
+    audience: str
+    issued_at: int
+    image_id: bytes
+    sequence: int
+    bulk_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedEnvelope:
+    """A manifest as it came: parsed, not verified. `raw` is item 1, byte for byte."""
+
+    raw: bytes
+    manifest: Manifest
+    alg: int
+    kid: bytes
+    digest: bytes
+    signature: bytes
+    protected: bytes
+
+    @property
+    def manifest_hash(self) -> bytes:
+        """SHA-256 over item 1."""
+        return hashlib.sha256(self.raw).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedManifest:
+    """Proof that an enrolled device signed this manifest for this audience: reason enough to take the bulk."""
+
+    envelope: SignedEnvelope
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedEnvelope:
+    """Proof that the bulk, too, is what the device signed: reason enough to open it."""
+
+    envelope: SignedEnvelope
+
+
+def sign_manifest(manifest: Manifest, digest: bytes, signer: Signer) -> bytes:
+    """Return item 1 for a bulk with this SHA-256 (PROTOCOL.md, 2.1)."""
+    protected = wire.encode(
+        {
+            protocol.HEADER_ALG: signer.alg,
+            protocol.HEADER_KID: signer.kid,
+            protocol.HEADER_CLAIMS: {
+                protocol.CLAIM_ISSUER: manifest.device,
+                protocol.CLAIM_AUDIENCE: manifest.audience,
+                protocol.CLAIM_ISSUED_AT: manifest.issued_at,
+                protocol.CLAIM_ID: manifest.image_id,
+                protocol.CLAIM_SEQUENCE: manifest.sequence,
+            },
+            protocol.HEADER_TYP: protocol.SEALED_TYPE,
+            protocol.HEADER_PAYLOAD_HASH_ALG: protocol.ALG_SHA256,
+            protocol.HEADER_PREIMAGE_TYPE: protocol.SEALED_CONTENT_TYPE,
+            protocol.HEADER_BULK_BYTES: manifest.bulk_bytes,
+        }
+    )
+    return _sign1(protected, digest, signer)
+
+
+def manifest_size(manifest: Manifest, signer: Signer) -> int:
+    """Return the length of item 1 before the bulk's digest is known: every part of it has a known length."""
+
+    class _Blank:
+        alg = signer.alg
+        kid = signer.kid
+        signature_size = signer.signature_size
+
+        def sign(self, _data: bytes, /) -> bytes:
+            return bytes(signer.signature_size)
+
+    return len(sign_manifest(manifest, bytes(protocol.DIGEST_BYTES), _Blank()))
+
+
+def read_manifest(raw: bytes) -> SignedEnvelope:
+    """Parse item 1 without believing it: the first step of PROTOCOL.md, 2.1.
+
+    Raises:
+        MalformedEnvelope: size or syntax.
+        UnsupportedEnvelope: another version, algorithm or label.
+    """
+    protected_bytes, protected, digest, signature = _read_sign1(raw, protocol.SEALED_TYPE, _MANIFEST_LABELS)
+    if (
+        protected[protocol.HEADER_PAYLOAD_HASH_ALG] != protocol.ALG_SHA256
+        or protected[protocol.HEADER_PREIMAGE_TYPE] != protocol.SEALED_CONTENT_TYPE
+    ):
+        raise UnsupportedEnvelope("the manifest names a hash or a content type of another version")
+    if len(digest) != protocol.DIGEST_BYTES:
+        raise MalformedEnvelope("the manifest's digest has a wrong length")
+    claims = _claims(protected, _CLAIMS | {protocol.CLAIM_SEQUENCE})
+    return SignedEnvelope(
+        raw=raw,
+        manifest=Manifest(
+            device=_identity(claims[protocol.CLAIM_ISSUER]),
+            audience=_identity(claims[protocol.CLAIM_AUDIENCE]),
+            issued_at=_uint(claims[protocol.CLAIM_ISSUED_AT], protocol.SEQUENCE_MAX),
+            image_id=_bytes(claims[protocol.CLAIM_ID], protocol.IMAGE_ID_BYTES),
+            sequence=_uint(claims[protocol.CLAIM_SEQUENCE], protocol.SEQUENCE_MAX),
+            bulk_bytes=_uint(protected[protocol.HEADER_BULK_BYTES], protocol.IMAGE_MAX_BYTES * 4),
+        ),
+        alg=protected[protocol.HEADER_ALG],
+        kid=protected[protocol.HEADER_KID],
+        digest=digest,
+        signature=signature,
+        protected=protected_bytes,
+    )
+
+
+def verify_manifest(
+    signed: SignedEnvelope, *, devices: Mapping[bytes, Trusted], audience: str, now: float, bulk_limit: int
+) -> VerifiedManifest:
+    """Decide whether the bulk may come: steps 2 to 6 of PROTOCOL.md, 2.1. `now` in seconds since 1970, limit in bytes.
+
+    Raises:
+        UnknownSigner, BadSignature, WrongAudience, MalformedEnvelope: the step that failed.
+    """
+    # Step 2: an enrolled key, and the device it belongs to.
+    trusted = devices.get(signed.kid)
+    if trusted is None or trusted.revoked or trusted.id != signed.manifest.device:
+        raise UnknownSigner("no enrolled device signed this image")
+    # Step 3: its signature, over the bytes as they came.
+    trusted.verifier.verify(signed.alg, signed.signature, _to_be_signed(signed.protected, signed.digest))
+    # Step 4: for us.
+    if signed.manifest.audience != audience:
+        raise WrongAudience("the image was sealed for another receiver")
+    # Step 5: not from the future. How old is not limited: devices keep images for as long as it takes.
+    if signed.manifest.issued_at > now + protocol.CLOCK_SKEW_SECONDS:
+        raise MalformedEnvelope("the manifest was issued in the future", hint="check the device's clock")
+    # Step 6: of a size that this receiver takes.
+    if signed.manifest.bulk_bytes > bulk_limit:
+        raise MalformedEnvelope("the image is over this receiver's size limit", hint="raise limits.image_bytes")
+    return VerifiedManifest(signed)
+
+
+def verify_bulk(verified: VerifiedManifest, bulk: wire.Readable) -> VerifiedEnvelope:
+    """Read the whole bulk and compare its length and SHA-256 with the signed ones.
+
+    Raises:
+        TruncatedEnvelope: shorter than signed.
+        MalformedEnvelope: longer than signed.
+        BadSignature: another digest: a flipped bit somewhere.
+    """
+    digest = hashlib.sha256()
+    left = verified.envelope.manifest.bulk_bytes
+    while left:
+        piece = bulk.read(min(left, protocol.SEALING_STEP_BYTES))
+        if not piece:
+            raise TruncatedEnvelope("the sealed image ends before its length")
+        digest.update(piece)
+        left -= len(piece)
+    if bulk.read(1):
+        raise MalformedEnvelope("the sealed image is followed by bytes that belong to none")
+    if digest.digest() != verified.envelope.digest:
+        raise BadSignature("the sealed image is not the one that was signed")
+    return VerifiedEnvelope(verified.envelope)
+
+
+# --- receipt --------------------------------------------------------------------------------------------------------
+
+
+class ReceiptStatus(StrEnum):
+    """What became of an image at the receiver."""
+
+    STORED = "stored"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A receiver's word about one image. `reason` is the code of an error, empty for `stored`."""
+
+    receiver: str
+    device: str
+    image_id: bytes
+    manifest_hash: bytes
+    status: ReceiptStatus
+    reason: str
+    issued_at: int
+
+
+def sign_receipt(receipt: Receipt, signer: Signer) -> bytes:
+    """Return the receipt as it travels (PROTOCOL.md, 4)."""
+    protected = wire.encode(
+        {
+            protocol.HEADER_ALG: signer.alg,
+            protocol.HEADER_KID: signer.kid,
+            protocol.HEADER_CLAIMS: {
+                protocol.CLAIM_ISSUER: receipt.receiver,
+                protocol.CLAIM_AUDIENCE: receipt.device,
+                protocol.CLAIM_ISSUED_AT: receipt.issued_at,
+                protocol.CLAIM_ID: receipt.image_id,
+            },
+            protocol.HEADER_TYP: protocol.RECEIPT_TYPE,
+        }
+    )
+    payload = wire.encode({1: receipt.manifest_hash, 2: receipt.status.value, 3: receipt.reason})
+    return _sign1(protected, payload, signer)
+
+
+def verify_receipt(raw: bytes, *, receivers: Mapping[bytes, Trusted], device: str) -> Receipt:
+    """Return the receipt in `raw` if a trusted receiver signed it for `device`.
+
+    Whether it belongs to an image of the spool is for the caller to say.
+
+    Raises:
+        MalformedEnvelope, UnsupportedEnvelope: not a receipt of this version.
+        ForgedReceipt: no trusted receiver's signature.
+        MismatchedReceipt: for another device.
+    """
+    protected_bytes, protected, payload, signature = _read_sign1(raw, protocol.RECEIPT_TYPE, _RECEIPT_LABELS)
+    claims = _claims(protected, _CLAIMS)
+    trusted = receivers.get(protected[protocol.HEADER_KID])
+    if trusted is None or trusted.revoked or trusted.id != claims[protocol.CLAIM_ISSUER]:
+        raise ForgedReceipt("no trusted receiver signed this receipt")
+    try:
+        trusted.verifier.verify(protected[protocol.HEADER_ALG], signature, _to_be_signed(protected_bytes, payload))
+    except BadSignature as error:
+        raise ForgedReceipt("the receipt's signature does not verify") from error
+    if claims[protocol.CLAIM_AUDIENCE] != device:
+        raise MismatchedReceipt("the receipt is for another device")
+    body = wire.decode(payload, limit=protocol.MANIFEST_MAX_BYTES)
+    if not isinstance(body, Mapping) or set(body) != {1, 2, 3} or body[2] not in list(ReceiptStatus):
+        raise MalformedEnvelope("the receipt's payload is malformed")
+    if not isinstance(body[3], str) or not re.fullmatch(r"[a-z0-9-]*", body[3]) or len(body[3]) > _REASON_MAX:
+        raise MalformedEnvelope("the receipt's reason is malformed")
+    return Receipt(
+        receiver=trusted.id,
+        device=device,
+        image_id=_bytes(claims[protocol.CLAIM_ID], protocol.IMAGE_ID_BYTES),
+        manifest_hash=_bytes(body[1], protocol.DIGEST_BYTES),
+        status=ReceiptStatus(body[2]),
+        reason=body[3],
+        issued_at=_uint(claims[protocol.CLAIM_ISSUED_AT], protocol.SEQUENCE_MAX),
+    )
+
+
+# --- COSE_Sign1 -----------------------------------------------------------------------------------------------------
+
+
+def _to_be_signed(protected: bytes, payload: bytes) -> bytes:
+    """Return the Sig_structure of RFC 9052, 4.4."""
+    return wire.encode(["Signature1", protected, b"", payload])
+
+
+def _sign1(protected: bytes, payload: bytes, signer: Signer) -> bytes:
+    signature = signer.sign(_to_be_signed(protected, payload))
+    raw = wire.encode(cbor2.CBORTag(protocol.TAG_SIGN1, [protected, {}, payload, signature]))
+    if len(raw) > protocol.MANIFEST_MAX_BYTES:
+        raise MalformedEnvelope("the signed item would be longer than its limit")
+    return raw
+
+
+def _read_sign1(raw: bytes, typ: str, labels: frozenset[int]) -> tuple[bytes, Mapping[Any, Any], bytes, bytes]:
+    """Return (protected as it came, protected, payload, signature)."""
+    item = wire.decode(raw, limit=protocol.MANIFEST_MAX_BYTES)
+    if not isinstance(item, cbor2.CBORTag) or item.tag != protocol.TAG_SIGN1:
+        raise UnsupportedEnvelope("this is not a signed item of this protocol")
+    value = item.value
+    if not isinstance(value, list | tuple) or len(value) != 4 or value[1] != {}:
+        raise MalformedEnvelope("the signed item is malformed")
+    protected_bytes, _, payload, signature = value
+    if not all(isinstance(part, bytes) for part in (protected_bytes, payload, signature)):
+        raise MalformedEnvelope("the signed item is malformed")
+    protected = wire.decode(protected_bytes, limit=protocol.MANIFEST_MAX_BYTES)
+    if not isinstance(protected, Mapping):
+        raise MalformedEnvelope("the signed item is malformed")
+    if protected.get(protocol.HEADER_TYP) != typ:
+        raise UnsupportedEnvelope("the signed item is of another type or version")
+    if set(protected) != labels:
+        raise UnsupportedEnvelope("the signed item carries unknown labels or lacks known ones")
+    if protected[protocol.HEADER_ALG] not in (protocol.ALG_ED25519, protocol.ALG_PS256):
+        raise UnsupportedEnvelope("the signed item names an unknown algorithm")
+    _bytes(protected[protocol.HEADER_KID], protocol.KEY_ID_BYTES)
+    return protected_bytes, protected, payload, signature
+
+
+def _claims(protected: Mapping[Any, Any], labels: frozenset[int]) -> Mapping[Any, Any]:
+    claims = protected[protocol.HEADER_CLAIMS]
+    if not isinstance(claims, Mapping) or set(claims) != labels:
+        raise UnsupportedEnvelope("the claims carry unknown labels or lack known ones")
+    return claims
+
+
+def _identity(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(protocol.IDENTITY_PATTERN, value):
+        raise MalformedEnvelope("an id is malformed")
+    return value
+
+
+def _uint(value: object, limit: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= limit:
+        raise MalformedEnvelope("a number is malformed or over its limit")
+    return value
+
+
+def _bytes(value: object, length: int) -> bytes:
+    if not isinstance(value, bytes) or len(value) != length:
+        raise MalformedEnvelope("a byte string is malformed")
+    return value

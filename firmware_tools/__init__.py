@@ -1,0 +1,1 @@
+"""Tools for the maker of the firmware: training, quantising, provisioning, bundling and measuring; never on a device."""
