@@ -1,0 +1,245 @@
+"""`edge-receiver`: pull what devices offer, verify, open and store it; and open sealed files by hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from tqdm import tqdm
+
+from edge import decrypt, durable
+from edge.archive import describe, write_beside
+from edge.cli import common
+from edge.config import ReceiverConfig
+from edge.envelope import sign
+from edge.envelope.metadata import Metadata
+from edge.envelope.sign import SignedEnvelope, VerifiedEnvelope
+from edge.errors import EdgeError, ExitCode, UsageError
+from edge.intake.pixels import encode_pixels
+from edge.keyring import ReceiverKeyring
+from edge.names import harmless_name, numbered
+from edge.receiver import Receiver
+from edge.spool import read_envelope
+
+PROGRAM: Final = "edge-receiver"
+_ONCE_QUIET_SECONDS: Final = 10.0
+"""With --once, so long without anything to do means that all devices have been served."""
+_EPILOG: Final = """\
+without --config, $EDGE_RECEIVER_CONFIG, ./receiver/config.toml and /etc/edge-encryptor/receiver/config.toml are tried.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    commands = {None: _receive, "decrypt": _decrypt, "inspect": _inspect, "verify": _verify}
+    return common.run(PROGRAM, commands[arguments.command], arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = common.build_parser(PROGRAM, "Pull sealed images from devices, verify, open and store them.", _EPILOG)
+    _add_config(parser)
+    parser.add_argument("--broker", metavar="URL", help="mqtt://host:1883 or mqtts://host:8883")
+    parser.add_argument("--store", metavar="DIR", type=Path, help="where received images are stored")
+    parser.add_argument("--state", metavar="DIR", type=Path, help="catalogue, and images under way")
+    parser.add_argument("--group", metavar="NAME", help="share the work with the receivers of this group")
+    parser.add_argument("--once", action="store_true", help="exit when nothing is offered any more")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    opener = commands.add_parser("decrypt", help="open sealed files", description="Verify and open sealed files.")
+    opener.add_argument("files", nargs="+", metavar="FILE", type=Path)
+    opener.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="where the images are written")
+
+    inspector = commands.add_parser(
+        "inspect", help="show what a sealed file is", description="Show what a sealed file is, and what is inside."
+    )
+    inspector.add_argument("file", metavar="FILE", type=Path)
+    inspector.add_argument("--json", action="store_true", help="print JSON")
+
+    verifier = commands.add_parser(
+        "verify", help="check signatures and digests", description="Check signature and digest; open nothing."
+    )
+    verifier.add_argument("files", nargs="+", metavar="FILE", type=Path)
+    for each in (opener, inspector, verifier):
+        _add_config(each, inherited=True)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser, *, inherited: bool = False) -> None:
+    default = argparse.SUPPRESS if inherited else None
+    parser.add_argument("--config", metavar="FILE", type=Path, default=default, help="configuration (TOML)")
+
+
+def _config(arguments: argparse.Namespace) -> ReceiverConfig:
+    return ReceiverConfig.load(
+        arguments.config,
+        environ=os.environ,
+        overrides={
+            "broker.url": arguments.broker,
+            "receiver.store": arguments.store,
+            "receiver.state": arguments.state,
+            "receiver.group": arguments.group,
+        },
+    )
+
+
+# --- receive --------------------------------------------------------------------------------------------------------
+
+
+def _receive(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)
+    common.set_up_logging(config.log)
+    keyring = ReceiverKeyring.load(config, environ=os.environ)
+    with ExitStack() as stack:
+        stop = stack.enter_context(common.stop_on_signals())
+        durable.make_folder(config.receiver.state)
+        stack.enter_context(durable.lock_folder(config.receiver.state))
+        receiver = Receiver(config=config, keyring=keyring, transport=common.connect(config.broker, config.receiver.id))
+        stack.callback(receiver.close)
+        receiver.start()
+        busy_at = time.monotonic()
+        while not stop.is_set():
+            receiver.step()
+            if receiver.busy or not receiver.connected:
+                busy_at = time.monotonic()
+            elif arguments.once and time.monotonic() - busy_at > _ONCE_QUIET_SECONDS:
+                break
+        counts = receiver.counts
+    if arguments.once:
+        print(f"{PROGRAM}: {counts.stored} stored, {counts.rejected} rejected", file=sys.stderr)
+    return int(ExitCode.OK)
+
+
+# --- files by hand --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _sealed(path: Path) -> Iterator[tuple[BinaryIO, SignedEnvelope]]:
+    """Open a sealed file; it stands at item 2."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UsageError(f"the file cannot be read: {error.strerror}") from error
+    with file:
+        yield file, read_envelope(file)
+
+
+def _verified(
+    config: ReceiverConfig, keyring: ReceiverKeyring, file: BinaryIO, signed: SignedEnvelope
+) -> VerifiedEnvelope:
+    """Take all steps of PROTOCOL.md, 2.1, that need no catalogue; the file stands at item 2 again afterwards."""
+    start = file.tell()
+    manifest = sign.verify_manifest(
+        signed,
+        devices=keyring.devices,
+        audience=keyring.receiver_id,
+        now=time.time(),
+        bulk_limit=4 * config.limits.image_bytes,
+    )
+    envelope = sign.verify_bulk(manifest, file)
+    file.seek(start)
+    return envelope
+
+
+def _decrypt(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)
+    keyring = ReceiverKeyring.load(config, environ=os.environ)
+    durable.make_folder(arguments.output)
+    failed: EdgeError | None = None
+    for path in tqdm(arguments.files, unit="file", disable=not sys.stderr.isatty() or len(arguments.files) == 1):
+        try:
+            print(_open_into(config, keyring, path, arguments.output))
+        except EdgeError as error:
+            # One refused file does not keep the others from being opened.
+            common.print_error(f"{PROGRAM}: {path}", error)
+            failed = error
+    return int(ExitCode.OK if failed is None else failed.exit_code)
+
+
+def _open_into(config: ReceiverConfig, keyring: ReceiverKeyring, path: Path, output: Path) -> Path:
+    """Open one sealed file under its own harmless name; nothing is overwritten, nothing half-made is left."""
+    with (
+        _sealed(path) as (file, signed),
+        tempfile.TemporaryDirectory(prefix=".edge-", dir=output) as folder_name,
+        tempfile.TemporaryFile(dir=output) as scratch,
+    ):
+        folder = Path(folder_name)
+        envelope = _verified(config, keyring, file, signed)
+
+        def write(target: BinaryIO) -> Metadata:
+            return decrypt.decrypt(envelope, file, target, unwrappers=keyring.unwrappers, scratch=scratch)
+
+        plain, metadata = write_beside(folder, write)
+        suffix = ""
+        if metadata.pixels is not None:
+            plain = encode_pixels(plain, metadata.pixels, folder / "image")
+            suffix = plain.suffix
+        for name in numbered(harmless_name(metadata.name) + suffix):
+            try:
+                durable.put_in_place(plain, output / name, overwrite=False)
+            except FileExistsError:
+                continue
+            return output / name
+    raise AssertionError("unreachable: the names never end")
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    with _sealed(arguments.file) as (file, signed):
+        manifest = signed.manifest
+        outside: dict[str, object] = {
+            "device": manifest.device,
+            "audience": manifest.audience,
+            "image_id": manifest.image_id.hex(),
+            "sequence": manifest.sequence,
+            "issued_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(manifest.issued_at)),
+            "signing_key": signed.kid.hex(),
+            "signature": {-19: "Ed25519", -37: "PS256"}[signed.alg],
+            "bulk_bytes": manifest.bulk_bytes,
+            "bulk_sha256": signed.digest.hex(),
+        }
+        inside, verdict = _look_inside(arguments, file, signed)
+    if arguments.json:
+        common.print_json({"manifest": outside, "verdict": verdict, "image": inside})
+    else:
+        for name, value in (outside | {"verdict": verdict} | (inside or {})).items():
+            print(f"{name:16} {common.printable(str(value))}")
+    return int(ExitCode.OK)
+
+
+def _look_inside(
+    arguments: argparse.Namespace, file: BinaryIO, signed: SignedEnvelope
+) -> tuple[dict[str, object] | None, str]:
+    """Return what the metadata says, where this receiver's keys open it, and whether all was verified."""
+    try:
+        config = _config(arguments)
+        keyring = ReceiverKeyring.load(config, environ=os.environ)
+    except EdgeError as error:
+        return None, f"not verified: {error.message}"
+    try:
+        envelope = _verified(config, keyring, file, signed)
+        return describe(decrypt.peek(envelope, file, keyring.unwrappers)), "verified"
+    except EdgeError as error:
+        return None, f"refused: {error.code}"
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)
+    keyring = ReceiverKeyring.load(config, environ=os.environ)
+    code = ExitCode.OK
+    for path in arguments.files:
+        try:
+            with _sealed(path) as (file, signed):
+                _verified(config, keyring, file, signed)
+        except EdgeError as error:
+            print(f"{path}: refused: {error.code}: {error.message}")
+            code = error.exit_code
+        else:
+            print(f"{path}: verified")
+    return int(code)

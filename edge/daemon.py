@@ -1,0 +1,268 @@
+"""The device's daemon: files in (`edge.loading`), images out (`edge.transfer.send`), receipts in (`edge.delivery`).
+
+Two threads: the one that calls `run` takes files in, another runs the transfer. They meet in the spool and the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Self
+
+from edge import __version__
+from edge.config import DeviceConfig
+from edge.delivery import Delivery
+from edge.envelope.sign import Receipt
+from edge.errors import NotConnected
+from edge.intake.ledger import FileState, Ledger
+from edge.intake.watch import DEFAULT_IGNORED, Watcher
+from edge.keyring import DeviceKeyring
+from edge.loading import Loader
+from edge.sealing import Sealed, Sealer
+from edge.spool import Spool, SpooledImage
+from edge.transfer.messages import Topics
+from edge.transfer.send import SendLoop
+from edge.transport.base import Message, Transport
+
+_LOG = logging.getLogger(__name__)
+_STATUS_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 0.5
+"""How long a stop can go unnoticed while the folder is quiet."""
+_ONCE_WAIT_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How far things are, in files. `stuck` and `refused` did not arrive; `ignored` are no images."""
+
+    images: int = 0
+    arrived: int = 0
+    refused: int = 0
+    stuck: int = 0
+    ignored: int = 0
+
+    @property
+    def not_arrived(self) -> int:
+        """How many images are not at the hospital."""
+        return self.images - self.arrived
+
+    @property
+    def all_arrived(self) -> bool:
+        """Whether every image is at the hospital."""
+        return self.not_arrived == 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.arrived} of {self.images} images arrived"]
+        parts += [
+            f"{number} {word}"
+            for number, word in ((self.refused, "refused"), (self.stuck, "stuck"), (self.ignored, "ignored"))
+            if number
+        ]
+        return ", ".join(parts)
+
+
+class Daemon:
+    """One device over one folder and one transport. It owns its state directory (`durable.lock_folder`)."""
+
+    def __init__(
+        self,
+        *,
+        config: DeviceConfig,
+        folder: Path,
+        keyring: DeviceKeyring,
+        transport: Transport,
+        sealer: Sealer,
+        once: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        on_progress: Callable[[Summary], None] = lambda _summary: None,
+        on_sealed: Callable[[Sealed], None] = lambda _sealed: None,
+        on_receipt: Callable[[Receipt], None] = lambda _receipt: None,
+    ) -> None:
+        """Open ledger and spool, and join what each says of the images of an earlier run.
+
+        Raises:
+            StorageError, LedgerCorrupt: the disk refused.
+        """
+        self._config = config
+        self._transport = transport
+        self._once = once
+        self._clock = clock
+        self._now = now
+        self._on_progress = on_progress
+        self._on_sealed = on_sealed
+        self._on_receipt = on_receipt
+        state = config.device.state
+        self._ledger = Ledger.open(state / "ledger.sqlite")
+        self._spool = Spool(state / "spool", max_bytes=config.spool.max_bytes, reserve_bytes=config.spool.reserve_bytes)
+        poll = {"auto": None, "always": True, "never": False}[config.watch.poll]
+        self._watcher = Watcher(folder, poll=poll, ignore=(*DEFAULT_IGNORED, *config.watch.ignore))
+        self._loader = Loader(
+            config=config,
+            watcher=self._watcher,
+            sealer=sealer,
+            ledger=self._ledger,
+            spool=self._spool,
+            once=once,
+            clock=clock,
+            timestamp=self._timestamp,
+            on_sealed=self._sealed,
+        )
+        self._delivery = Delivery(
+            folder=folder, watch=config.watch, ledger=self._ledger, spool=self._spool, timestamp=self._timestamp
+        )
+        self._topics = Topics(config.broker.prefix)
+        self._loop = SendLoop(
+            device=config.device.id,
+            transport=transport,
+            spool=self._spool,
+            receivers=keyring.receivers,
+            topics=self._topics,
+            chunk_bytes=config.transfer.chunk_size,
+            outstanding=config.transfer.outstanding,
+            offer_first=config.transfer.offer_first,
+            offer_max=config.transfer.offer_max,
+            clock=clock,
+            on_offered=self._delivery.offered,
+            on_receipt=self._receipted,
+        )
+        for image in self._delivery.recover():
+            self._loop.add(image)
+        self._boot = secrets.token_hex(8)
+        self._generation = 0
+        self._status_at = 0.0
+        self._connection_error = ""
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of watcher and ledger."""
+        self._watcher.close()
+        self._ledger.close()
+
+    def run(self, stop: threading.Event) -> Summary:
+        """Take files in and deliver them until `stop` is set or, with `once`, until nothing is left to wait for.
+
+        Raises:
+            BaseException: whatever ended the transfer thread, which nothing but a defect can.
+        """
+        self._loop.subscribe()
+        will = Message(self._topics.status(self._config.device.id), self._status("offline"))
+        self._transport.start(will)
+        done = threading.Event()
+        transfer = threading.Thread(target=self._transfer, args=(done,), name="transfer")
+        transfer.start()
+        try:
+            while not stop.is_set() and self._failure is None:
+                idle = self._loader.take_in(stop)
+                self._on_progress(self.summary())
+                if self._once and idle and self._loop.unreceipted == 0:
+                    break
+                self._wait(stop, idle=idle)
+        finally:
+            done.set()
+            transfer.join()
+            self._transport.stop(Message(will.topic, self._status("offline")))
+        if self._failure is not None:
+            raise self._failure
+        return self.summary()
+
+    def summary(self) -> Summary:
+        """Count the files of the ledger by what became of them."""
+        counts = self._ledger.counts()
+        arrived = counts[FileState.RECEIPTED] + counts[FileState.DISPOSED]
+        refused, stuck, ignored = (
+            counts[state] for state in (FileState.QUARANTINED, FileState.STUCK, FileState.IGNORED)
+        )
+        return Summary(
+            images=sum(counts.values()) - ignored, arrived=arrived, refused=refused, stuck=stuck, ignored=ignored
+        )
+
+    def _wait(self, stop: threading.Event, *, idle: bool) -> None:
+        """Sleep until a look is worth while: an event, a settle interval, the next rescan, a stop."""
+        timeout = self._config.watch.rescan
+        if self._loader.next_look is not None:
+            timeout = min(timeout, max(0.0, self._loader.next_look - self._clock()))
+        if self._once and idle:
+            timeout = min(timeout, _ONCE_WAIT_SECONDS)
+        deadline = self._clock() + timeout
+        while not stop.is_set() and self._failure is None:
+            left = deadline - self._clock()
+            if left <= 0 or self._watcher.wait(min(left, _STOP_SECONDS)):
+                return
+
+    def _sealed(self, sealed: Sealed, image: SpooledImage) -> None:
+        self._on_sealed(sealed)
+        self._loop.add(image)
+        self._on_progress(self.summary())
+
+    # --- images out -------------------------------------------------------------------------------------------------
+
+    def _transfer(self, done: threading.Event) -> None:
+        try:
+            while not done.is_set():
+                self._say_why_not_connected()
+                self._publish_status()
+                self._loop.step()
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the daemon, which raises it
+            self._failure = error
+
+    def _receipted(self, image: SpooledImage, receipt: Receipt) -> None:
+        self._delivery.receipted(image, receipt)
+        self._on_receipt(receipt)
+        self._watcher.wake()
+
+    # --- status -----------------------------------------------------------------------------------------------------
+
+    def _say_why_not_connected(self) -> None:
+        error = self._transport.last_error
+        code = error.code if error is not None else ""
+        if code != self._connection_error:
+            self._connection_error = code
+            if error is not None:
+                _LOG.warning("%s%s", error.message, f"; {error.hint}" if error.hint else "")
+            else:
+                _LOG.info("connected to the broker")
+
+    def _publish_status(self) -> None:
+        if self._transport.generation == self._generation and self._clock() < self._status_at:
+            return
+        if not self._transport.connected:
+            return
+        generation = self._transport.generation
+        try:
+            self._transport.publish(self._topics.status(self._config.device.id), self._status("online"), retain=True)
+        except NotConnected:
+            return  # the next connection publishes it
+        self._generation, self._status_at = generation, self._clock() + _STATUS_SECONDS
+
+    def _status(self, state: str) -> bytes:
+        counts = self._ledger.counts()
+        status = {
+            "id": self._config.device.id,
+            "role": "device",
+            "state": state,
+            "boot": self._boot,
+            "version": __version__,
+            "waiting": counts[FileState.SEALED] + counts[FileState.OFFERED],
+            "stuck": counts[FileState.STUCK],
+            "quarantined": counts[FileState.QUARANTINED],
+            "spool_bytes": self._spool.used_bytes(),
+            "paused": self._loader.paused,
+        }
+        return json.dumps(status).encode()
+
+    def _timestamp(self) -> str:
+        return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,119 @@
+"""Receipts in: ledger > spool > original > ledger, each step durable before the next, and the same after a crash.
+
+A verified `stored` receipt is the only thing that frees the spool or touches an original.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.config import WatchTable
+from edge.disposal import dispose
+from edge.envelope.sign import Receipt, ReceiptStatus
+from edge.errors import EdgeError
+from edge.intake.ledger import FileState, Ledger, LedgerEntry
+from edge.records import SettledFile
+from edge.spool import Spool, SpooledImage
+
+_LOG = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Record what became of the images of the spool. Ledger and spool may be shared with other threads."""
+
+    def __init__(
+        self, *, folder: Path, watch: WatchTable, ledger: Ledger, spool: Spool, timestamp: Callable[[], str]
+    ) -> None:
+        self._folder = folder
+        self._watch = watch
+        self._ledger = ledger
+        self._spool = spool
+        self._timestamp = timestamp
+
+    def offered(self, image: SpooledImage) -> None:
+        """Record that an image has been offered."""
+        entry = self._ledger.by_image(image.image_id.hex())
+        if entry is not None and entry.state is FileState.SEALED:
+            self._ledger.advance(image.image_id.hex(), FileState.OFFERED, now=self._timestamp())
+
+    def receipted(self, image: SpooledImage, receipt: Receipt) -> None:
+        """Act on a verified receipt, each step durable before the next: ledger, spool, original, ledger."""
+        name = image.image_id.hex()
+        if receipt.status is ReceiptStatus.REJECTED:
+            _LOG.error("image %s was rejected by %s: %s", name, receipt.receiver, receipt.reason)
+            hint = "correct the reason at the receiver, then retry"
+            self._ledger.quarantine(name, reason=f"rejected-{receipt.reason}", hint=hint, now=self._timestamp())
+            self._spool.quarantine(image)
+        else:
+            _LOG.info("image %s is stored at %s", name, receipt.receiver)
+            self._ledger.advance(name, FileState.RECEIPTED, now=self._timestamp())
+            self._spool.discard(image)
+            self._dispose(image)
+
+    def _dispose(self, image: SpooledImage) -> None:
+        try:
+            dispose(
+                image.origin.settled(self._folder),
+                image.origin.sha256,
+                policy=self._watch.original,
+                move_to=self._watch.move_to,
+            )
+        except EdgeError as error:
+            # The image is safe at the hospital; the original stays where it is until the next start.
+            _LOG.warning("the original of image %s stays: %s", image.image_id.hex(), error.code)
+            return
+        self._ledger.advance(image.image_id.hex(), FileState.DISPOSED, now=self._timestamp())
+
+    def recover(self) -> list[SpooledImage]:
+        """Join what spool and ledger say after a crash, and return the images still to be delivered, oldest first.
+
+        The spool's files are the truth about what is sealed; what a receipt did is never undone.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        waiting: list[SpooledImage] = []
+        spooled = {image.image_id.hex(): image for image in self._spool.images()}
+        for name, image in spooled.items():
+            origin = image.origin
+            entry = self._ledger.restore(
+                origin,
+                image_id=name,
+                sequence=image.sequence,
+                sha256=origin.sha256,
+                sealed_bytes=len(image.envelope.raw) + image.envelope.manifest.bulk_bytes,
+                now=self._timestamp(),
+            )
+            if entry.state in (FileState.SEALED, FileState.OFFERED):
+                waiting.append(image)
+            elif entry.state is FileState.QUARANTINED:
+                self._spool.quarantine(image)
+            elif entry.state in (FileState.RECEIPTED, FileState.DISPOSED):
+                self._spool.discard(image)
+        for entry in self._ledger.entries({FileState.SEALED, FileState.OFFERED, FileState.RECEIPTED}):
+            if entry.state is FileState.RECEIPTED:
+                self._dispose_entry(entry)
+            elif entry.image_id not in spooled:
+                # Somebody removed the sealed file. The original may still be there: it is sealed once more.
+                _LOG.error("image %s is missing from the spool", entry.image_id)
+                self._ledger.quarantine(entry, reason="missing-from-spool", now=self._timestamp())
+                self._ledger.advance(entry, FileState.SEEN, now=self._timestamp())
+        return waiting
+
+    def _dispose_entry(self, entry: LedgerEntry) -> None:
+        """Finish a disposal that a crash interrupted."""
+        path = self._folder / entry.relative
+        try:
+            details = path.lstat()
+        except OSError:
+            self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
+            return
+        file = SettledFile(path, entry.relative, entry.size, entry.mtime_ns, entry.inode, details.st_dev)
+        try:
+            dispose(file, entry.sha256 or b"", policy=self._watch.original, move_to=self._watch.move_to)
+        except EdgeError as error:
+            _LOG.warning("the original of image %s stays: %s", entry.image_id, error.code)
+            return
+        self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())

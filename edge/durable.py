@@ -1,0 +1,264 @@
+"""Write, make and remove so that a power cut leaves either the old or the new: nothing is ever half there.
+
+    write aside > fsync the file > rename > fsync the folder
+
+Whatever keeps state on a disk goes through here. A disk that refuses becomes a `StorageError` in plain words; the one
+foreign exception that leaves this module is `FileExistsError`, where the caller asked not to overwrite.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
+from typing import BinaryIO
+
+from edge.errors import AlreadyRunning, StorageError
+
+# Our mark inside the temporary name: the sweep at start-up must never touch another program's temporaries.
+_TEMPORARY = re.compile(r"\.edge-[0-9a-f]{16}\.tmp")
+
+# What the disk itself says, whoever was writing: these mean the same wherever they are raised.
+_DISK_SAYS: dict[int, tuple[str, str]] = {
+    errno.ENOSPC: ("the disk is full", "free space on it; nothing is lost, the work goes on once there is room"),
+    errno.EDQUOT: ("the disk quota is used up", "raise the quota, or free space"),
+    errno.EROFS: ("the file system is read-only", "Linux turns it so after a disk error: see the kernel's log"),
+    errno.EIO: ("the disk reports an input/output error", "the card or the disk may be failing: see the kernel's log"),
+    errno.EFBIG: ("the file is larger than this file system allows", "use a file system without that limit"),
+}
+_NOT_ALLOWED = ("the file system does not allow it", "check the owner and the mode of the folder")
+
+# Some network and FUSE file systems cannot fsync a folder. They answer one of these, and order renames themselves.
+_NO_FOLDER_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
+# FAT and some FUSE file systems know no hard links.
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+
+
+def storage_error(error: OSError) -> StorageError:
+    """Say in plain words, without a path, what the disk refused."""
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        message, hint = _NOT_ALLOWED
+    elif error.errno in _DISK_SAYS:
+        message, hint = _DISK_SAYS[error.errno]
+    else:
+        name = errno.errorcode.get(error.errno or 0, "no error number")
+        message, hint = f"the file system refuses the operation ({name})", ""
+    return StorageError(message, hint=hint)
+
+
+@contextmanager
+def _in_plain_words() -> Iterator[None]:
+    """Turn every OSError of our own steps into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error) from error
+
+
+@contextmanager
+def atomic_file(path: Path, *, mode: int = 0o600, overwrite: bool) -> Iterator[BinaryIO]:
+    """Open a file that appears under `path` whole and durable when the block ends, or not at all.
+
+    Args:
+        path: the final name; its folder must exist.
+        mode: the permission bits, whatever the umask is.
+        overwrite: whether an existing file is replaced; if not, it stays untouched.
+
+    Raises:
+        FileExistsError: `overwrite` is false and the name is taken.
+        StorageError: the disk refused; no temporary is left and an existing file is as it was.
+    """
+    temporary = path.parent / f".edge-{secrets.token_hex(8)}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with _in_plain_words():
+        descriptor = os.open(temporary, flags, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            with _in_plain_words():
+                os.fchmod(descriptor, mode)
+            yield file
+            with _in_plain_words():
+                file.flush()
+                # A failed fsync may have dropped the dirty pages; a second one would lie, so the file is given up.
+                os.fsync(descriptor)
+        put_in_place(temporary, path, overwrite=overwrite)
+    except OSError as error:
+        _discard(temporary)
+        # The block's own errors, e.g. of the file it copies from, pass as they are, unless only a disk says such a thing.
+        if error.errno in _DISK_SAYS:
+            raise storage_error(error) from error
+        raise
+    except BaseException:
+        _discard(temporary)
+        raise
+
+
+def put_in_place(source: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a file whose content is synced already its final name on the same file system, durably.
+
+    Raises:
+        FileExistsError: `overwrite` is false and the name is taken; `source` is still there.
+        StorageError: the disk refused; without `overwrite`, `source` is still there and `path` is free.
+    """
+    if overwrite:
+        with _in_plain_words():
+            source.replace(path)
+        fsync_folder(path.parent)
+        return
+    try:
+        # Unlike a rename, a link fails where the name is taken, in one step.
+        os.link(source, path, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise storage_error(error) from error
+        _rename_without_link(source, path)
+        return
+    try:
+        fsync_folder(path.parent)
+    except StorageError:
+        # The caller hears that it failed, and may try the same name again: it must be free.
+        _discard(path)
+        raise
+    _discard(source)
+
+
+def _rename_without_link(source: Path, path: Path) -> None:
+    """Rename where hard links are unknown; the folder lock keeps other writers out between the two steps."""
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    with _in_plain_words():
+        source.rename(path)
+    try:
+        fsync_folder(path.parent)
+    except StorageError:
+        with contextlib.suppress(OSError):
+            path.rename(source)
+        raise
+
+
+def _discard(path: Path) -> None:
+    # A disk that cannot even remove has its first error reported already; start-up sweeps what is left.
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace the content of `path` by `data`, durably.
+
+    Raises:
+        StorageError: the disk refused; an existing file is as it was.
+    """
+    with atomic_file(path, mode=mode, overwrite=True) as file:
+        file.write(data)
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in a folder durable: a rename, a new file, a removal.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with _in_plain_words():
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_FSYNC:
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Make a folder and its missing parents, each with `mode` whatever the umask is, durably. An existing one stays.
+
+    Raises:
+        StorageError: the disk refused, or something that is no folder is in the way.
+    """
+    with _in_plain_words():
+        missing = list(takewhile(lambda folder: not folder.is_dir(), (path, *path.parents)))
+    for folder in reversed(missing):
+        try:
+            folder.mkdir(mode)
+            folder.chmod(mode)
+        except FileExistsError as error:
+            if folder.is_dir():  # another process was faster
+                continue
+            raise StorageError("something that is no folder is in the way", hint="move it aside") from error
+        except OSError as error:
+            raise storage_error(error) from error
+        fsync_folder(folder.parent)
+
+
+def remove_durably(path: Path) -> None:
+    """Remove a file so that a power cut does not bring it back. One that is gone already is no error.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with _in_plain_words():
+        path.unlink(missing_ok=True)
+    fsync_folder(path.parent)
+
+
+def sweep_temporaries(folder: Path) -> int:
+    """Remove the temporaries that an interrupted run of ours left in `folder` (not below it), and count them.
+
+    Only for start-up, under the folder's lock: a temporary may belong to a write in progress otherwise.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with _in_plain_words():
+        left = [Path(entry.path) for entry in os.scandir(folder) if _TEMPORARY.fullmatch(entry.name)]
+        for path in left:
+            path.unlink(missing_ok=True)
+    if left:
+        fsync_folder(folder)
+    return len(left)
+
+
+def free_bytes(path: Path) -> int:
+    """Return the bytes that an unprivileged process may still write to the file system of `path`.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with _in_plain_words():
+        figures = os.statvfs(path)
+    return figures.f_bavail * figures.f_frsize
+
+
+@contextmanager
+def lock_folder(path: Path) -> Iterator[None]:
+    """Hold a folder for this process alone, by flock on the file `lock` in it, until the block or the process ends.
+
+    The kernel drops the lock with the process, so a crash leaves none behind; the file stays, because removing it would
+    let two processes hold two locks of one name. It names the holder's process id for people who look.
+
+    Raises:
+        AlreadyRunning: another process, or another block of this one, holds the folder.
+        StorageError: the disk refused.
+    """
+    with _in_plain_words():
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning("another process holds the state directory") from error
+        except OSError as error:
+            raise storage_error(error) from error
+        with _in_plain_words():
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,269 @@
+"""The receiver: pull > verify > unseal > decipher > store > record > receipt; the mirror of `edge.daemon`.
+
+A receipt is given last, when the image is durable under its final name and recorded. Logs name devices and image ids,
+never a file name or a value from inside an envelope.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from edge import __version__, decrypt, durable
+from edge.archive import Archive, write_beside
+from edge.config import ReceiverConfig
+from edge.envelope import sign
+from edge.envelope.metadata import Metadata
+from edge.envelope.sign import Receipt, ReceiptStatus, SignedEnvelope, VerifiedManifest
+from edge.errors import (
+    BadSignature,
+    EnvelopeError,
+    NotConnected,
+    ReplayedEnvelope,
+    StorageError,
+    TruncatedEnvelope,
+    WrongAudience,
+)
+from edge.intake.pixels import encode_pixels
+from edge.keyring import ReceiverKeyring
+from edge.transfer.messages import Topics
+from edge.transfer.parts import PartFile
+from edge.transfer.receive import ReceiveLoop
+from edge.transport.base import Message, Transport
+
+_LOG = logging.getLogger(__name__)
+_STATUS_SECONDS: Final = 60.0
+_BULK_FACTOR: Final = 4
+"""An explicit key file and the decoded pixels of a compressed file make a bulk larger than the file they come from."""
+
+
+@dataclass(slots=True)
+class ReceiverCounts:
+    """What happened since the start."""
+
+    stored: int = 0
+    rejected: int = 0
+    repeated: int = 0
+    not_ours: int = 0
+    damaged: int = 0
+
+
+class Receiver:
+    """One receiver over one transport. `run` and `step` belong to one thread."""
+
+    def __init__(
+        self,
+        *,
+        config: ReceiverConfig,
+        keyring: ReceiverKeyring,
+        transport: Transport,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        on_stored: Callable[[SignedEnvelope, Metadata, Path], None] | None = None,
+    ) -> None:
+        """Open store, catalogue and the folders of parts and quarantine.
+
+        Raises:
+            StorageError, LedgerCorrupt: the disk refused.
+        """
+        self._config = config
+        self._keyring = keyring
+        self._transport = transport
+        self._now = now
+        self._clock = clock
+        self._on_stored = on_stored
+        state = config.receiver.state
+        self._parts = state / "parts"
+        self._quarantine = state / "quarantine"
+        for folder in (self._parts, self._quarantine):
+            durable.make_folder(folder)
+        self.archive = Archive(config.receiver.store, state / "catalogue.sqlite")
+        self._sweep_parts()
+        self.topics = Topics(config.broker.prefix)
+        self.counts = ReceiverCounts()
+        self._boot = secrets.token_hex(8)
+        self._generation = 0
+        self._status_at = 0.0
+        self._loop = ReceiveLoop(
+            receiver=keyring.receiver_id,
+            transport=transport,
+            topics=self.topics,
+            group=config.receiver.group,
+            judge=self,
+            parts=self._parts,
+            credit=config.transfer.credit,
+            active=config.transfer.active,
+            stall=config.transfer.stall,
+            clock=clock,
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether an image is being pulled or waits for its turn."""
+        return self._loop.busy
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a broker to hear devices through."""
+        return self._transport.connected
+
+    def start(self) -> None:
+        """Connect and subscribe."""
+        self._loop.subscribe()
+        self._transport.start(Message(self.topics.status(self._keyring.receiver_id), self._status("offline")))
+
+    def step(self) -> None:
+        """Do what is there to do, or wait briefly."""
+        if self._transport.generation != self._generation and self._transport.wait_subscribed(0.0):
+            # Only once the subscriptions stand: this is what makes devices offer again at once.
+            self._generation = self._transport.generation
+            self._status_at = self._clock()
+        if self._generation and self._clock() >= self._status_at:
+            self._publish_status()
+        self._loop.step()
+
+    def close(self) -> None:
+        """Take leave of the broker and let go of all files."""
+        self._transport.stop(Message(self.topics.status(self._keyring.receiver_id), self._status("offline")))
+        self._loop.close()
+        self.archive.close()
+
+    # --- what ReceiveLoop asks --------------------------------------------------------------------------------------
+
+    def judge(self, signed: SignedEnvelope) -> VerifiedManifest | bytes | None:
+        """Verify a manifest; answer with a receipt where the image is known or can never be accepted."""
+        manifest = signed.manifest
+        try:
+            verified = sign.verify_manifest(
+                signed,
+                devices=self._keyring.devices,
+                audience=self._keyring.receiver_id,
+                now=self._now(),
+                bulk_limit=_BULK_FACTOR * self._config.limits.image_bytes,
+            )
+            known = self.archive.find(manifest.device, manifest.image_id)
+            if known is not None and known.manifest_hash != signed.manifest_hash:
+                raise ReplayedEnvelope("another image came under this id before")
+        except WrongAudience:
+            self.counts.not_ours += 1
+            return None
+        except EnvelopeError as error:
+            self.counts.rejected += 1
+            _LOG.warning("offer of %s rejected: %s", manifest.image_id.hex(), error.code)
+            return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
+        if known is not None:
+            self.counts.repeated += 1
+            return self._receipt(signed, ReceiptStatus(known.status), known.reason)
+        return verified
+
+    def finish(self, part: PartFile) -> bytes | None:
+        """Open and store a complete bulk, and answer for it; None where another try is needed."""
+        signed = part.verified.envelope
+        name = signed.manifest.image_id.hex()
+        try:
+            self._store(part)
+        except (BadSignature, TruncatedEnvelope) as error:
+            # Damaged on the way or on our disk. The device's signature stands, so its image is fetched again; a
+            # rejection here would let anybody who can flip a bit on the way keep an image from arriving.
+            self.counts.damaged += 1
+            _LOG.warning("image %s came damaged, fetching it again: %s", name, error.code)
+            part.remove()
+            return None
+        except EnvelopeError as error:
+            self.counts.rejected += 1
+            _LOG.error("image %s quarantined: %s", name, error.code)
+            self.archive.record_rejected(signed, error.code, received_at=self._timestamp())
+            self._move_aside(part, error)
+            return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
+        except StorageError as error:
+            _LOG.warning("image %s not stored yet: %s", name, error.code)
+            return None
+        self.counts.stored += 1
+        _LOG.info("image %s from %s stored", name, signed.manifest.device)
+        part.remove()
+        return self._receipt(signed, ReceiptStatus.STORED, "")
+
+    def _store(self, part: PartFile) -> None:
+        # > verify
+        with part.bulk() as bulk:
+            envelope = sign.verify_bulk(part.verified, bulk)
+        with self.archive.incoming() as folder:
+            # > unseal > decipher
+            with part.bulk() as bulk, (folder / "scratch").open("w+b") as scratch:
+                plain, metadata = write_beside(folder, lambda target: self._decrypt(envelope, bulk, target, scratch))
+            suffix = ""
+            if metadata.pixels is not None:
+                image = encode_pixels(plain, metadata.pixels, folder / "image")
+                plain, suffix = image, image.suffix
+            # > store > record
+            place = self.archive.keep(plain, suffix, part.verified.envelope, metadata)
+            if metadata.pixels is not None:
+                self.archive.keep_beside(place, metadata.pixels.side)
+            self.archive.record(part.verified.envelope, metadata, place, received_at=self._timestamp())
+        if self._on_stored is not None:
+            self._on_stored(part.verified.envelope, metadata, place)
+
+    def _decrypt(
+        self, envelope: sign.VerifiedEnvelope, bulk: BinaryIO, target: BinaryIO, scratch: BinaryIO
+    ) -> Metadata:
+        return decrypt.decrypt(envelope, bulk, target, unwrappers=self._keyring.unwrappers, scratch=scratch)
+
+    def _move_aside(self, part: PartFile, error: EnvelopeError) -> None:
+        manifest = part.verified.envelope.manifest
+        stem = f"{manifest.device}-{manifest.image_id.hex()}"
+        reason = {"reason": error.code, "message": error.message, "at": self._timestamp()}
+        durable.write_atomically(self._quarantine / f"{stem}.reason.json", json.dumps(reason).encode())
+        part.move_to(self._quarantine / f"{stem}.sealed")
+
+    def _receipt(self, signed: SignedEnvelope, status: ReceiptStatus, reason: str) -> bytes:
+        receipt = Receipt(
+            receiver=self._keyring.receiver_id,
+            device=signed.manifest.device,
+            image_id=signed.manifest.image_id,
+            manifest_hash=signed.manifest_hash,
+            status=status,
+            reason=reason,
+            issued_at=int(self._now()),
+        )
+        return sign.sign_receipt(receipt, self._keyring.signer)
+
+    # --- status -----------------------------------------------------------------------------------------------------
+
+    def _publish_status(self) -> None:
+        try:
+            self._transport.publish(self.topics.status(self._keyring.receiver_id), self._status("online"), retain=True)
+        except NotConnected:
+            return  # the next connection publishes it
+        self._status_at = self._clock() + _STATUS_SECONDS
+
+    def _status(self, state: str) -> bytes:
+        status = {
+            "id": self._keyring.receiver_id,
+            "role": "receiver",
+            "state": state,
+            "boot": self._boot,
+            "connection": self._generation,
+            "version": __version__,
+            "stored": self.counts.stored,
+            "rejected": self.counts.rejected,
+            "free_bytes": shutil.disk_usage(self._config.receiver.store).free,
+        }
+        return json.dumps(status).encode()
+
+    def _timestamp(self) -> str:
+        return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
+
+    def _sweep_parts(self) -> None:
+        """Remove the parts of images that were recorded just before a crash."""
+        for path in self._parts.iterdir():
+            device, _, image_id = path.stem.rpartition("-")
+            if len(image_id) == 32 and self.archive.find(device, bytes.fromhex(image_id)) is not None:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,223 @@
+"""The device's only queue: one sealed file an image, kept until a verified receipt frees it.
+
+    write the origin aside > write the sealed image aside > fsync > rename > fsync the folder > (ledger)
+
+Beside each `<sequence>-<image id>.sealed` stands an `.origin`: which file of the scanner it was made of, so that a lost
+or torn ledger can be rebuilt, and no image is sealed twice after a crash. Nothing is dropped by count, age or retry.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from edge import durable, protocol
+from edge.envelope import sign, wire
+from edge.envelope.sign import SignedEnvelope
+from edge.errors import EnvelopeError, SpoolFull, StorageError
+from edge.records import SettledFile
+
+_NAME: Final = re.compile(r"(\d{16})-([0-9a-f]{32})\.sealed")
+_QUARANTINE: Final = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The file an image was made of: enough to find its row in the ledger, or to write that row anew."""
+
+    relative: str
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+    sha256: bytes
+
+    @classmethod
+    def of(cls, file: SettledFile, sha256: bytes) -> Origin:
+        """Return the origin of a settled file with this content."""
+        return cls(file.relative, file.size, file.mtime_ns, file.inode, file.device, sha256)
+
+    def settled(self, folder: Path) -> SettledFile:
+        """Return the settled file as it stood below the watched `folder`."""
+        return SettledFile(folder / self.relative, self.relative, self.size, self.mtime_ns, self.inode, self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledImage:
+    """One image of the spool: its envelope, its origin, and the file that holds both items of the bulk."""
+
+    path: Path
+    sequence: int
+    envelope: SignedEnvelope
+    origin: Origin
+
+    @property
+    def image_id(self) -> bytes:
+        """The image's id."""
+        return self.envelope.manifest.image_id
+
+    def read_chunk(self, number: int, chunk_bytes: int) -> bytes:
+        """Return chunk `number` of the bulk.
+
+        Raises:
+            StorageError: the disk does not give it back.
+        """
+        start = number * chunk_bytes
+        length = min(chunk_bytes, self.envelope.manifest.bulk_bytes - start)
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                chunk = os.pread(file.fileno(), length, len(self.envelope.raw) + start)
+        except OSError as error:
+            raise durable.storage_error(error) from error
+        if len(chunk) != length:
+            raise StorageError("a sealed image in the spool is shorter than it was written")
+        return chunk
+
+
+class Spool:
+    """The folder of sealed images. One process owns it (`durable.lock_folder`); its methods may be called by threads."""
+
+    def __init__(self, folder: Path, *, max_bytes: int, reserve_bytes: int) -> None:
+        """Open or make the spool and sweep what an interrupted write left.
+
+        Args:
+            folder: where the sealed images are.
+            max_bytes: how much they may take together.
+            reserve_bytes: how much of the disk stays free.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._reserve_bytes = reserve_bytes
+        durable.make_folder(folder)
+        durable.make_folder(folder / _QUARANTINE)
+        durable.sweep_temporaries(folder)
+        self._sweep_origins()
+
+    def put(
+        self, sequence: int, image_id: bytes, origin: Origin, write: Callable[[BinaryIO], SignedEnvelope]
+    ) -> SpooledImage:
+        """Let `write` fill a temporary file with a sealed image and keep it durably; on any error nothing is kept.
+
+        Raises:
+            SpoolFull: there is no room for an image of this size.
+            StorageError: the disk refused.
+        """
+        self.require_room(origin.size)
+        path = self._folder / f"{sequence:016d}-{image_id.hex()}.sealed"
+        beside = path.with_suffix(".origin")
+        durable.write_atomically(beside, _encode_origin(origin))
+        try:
+            with durable.atomic_file(path, overwrite=False) as file:
+                envelope = write(file)
+        except BaseException:
+            durable.remove_durably(beside)
+            raise
+        return SpooledImage(path, sequence, envelope, origin)
+
+    def require_room(self, size: int) -> None:
+        """Insist that an image of `size` bytes fits.
+
+        Raises:
+            SpoolFull: it does not; the caller waits.
+        """
+        used = self.used_bytes()
+        if used and used + size > self._max_bytes:
+            raise SpoolFull("the spool has reached its size limit")
+        if durable.free_bytes(self._folder) < self._reserve_bytes + size + size // 512 + protocol.HEADER_MAX_BYTES:
+            raise SpoolFull("the disk of the spool has less free space than the reserve")
+
+    def used_bytes(self) -> int:
+        """Return the bytes of all sealed images, the quarantined ones too."""
+        folders = (self._folder, self._folder / _QUARANTINE)
+        return sum(path.stat().st_size for folder in folders for path in folder.glob("*.sealed"))
+
+    def images(self) -> list[SpooledImage]:
+        """Return the images to be delivered, oldest first. One that cannot be read is quarantined and left out."""
+        found = []
+        for path in sorted(self._folder.glob("*.sealed")):
+            match = _NAME.fullmatch(path.name)
+            if match is None:
+                continue
+            try:
+                found.append(_read(path, int(match[1]), bytes.fromhex(match[2])))
+            except EnvelopeError:
+                self._move_aside(path)
+        return found
+
+    def discard(self, image: SpooledImage) -> None:
+        """Forget a delivered image. Only a verified `stored` receipt justifies this.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        durable.remove_durably(image.path)
+        durable.remove_durably(image.path.with_suffix(".origin"))
+
+    def quarantine(self, image: SpooledImage) -> None:
+        """Move an image aside that can never be delivered as it is; it is kept.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self._move_aside(image.path)
+
+    def _move_aside(self, path: Path) -> None:
+        aside = self._folder / _QUARANTINE
+        try:
+            for each in (path.with_suffix(".origin"), path):
+                if each.exists():
+                    each.rename(aside / each.name)
+        except OSError as error:
+            raise durable.storage_error(error) from error
+        durable.fsync_folder(aside)
+        durable.fsync_folder(self._folder)
+
+    def _sweep_origins(self) -> None:
+        """Remove origins whose sealed image was never finished or is already discarded."""
+        for beside in self._folder.glob("*.origin"):
+            if not beside.with_suffix(".sealed").exists():
+                durable.remove_durably(beside)
+
+
+def read_envelope(file: wire.Readable) -> SignedEnvelope:
+    """Read item 1 from the start of a sealed image; the file stands at item 2 afterwards.
+
+    Raises:
+        MalformedEnvelope, TruncatedEnvelope, UnsupportedEnvelope: it does not begin with a manifest.
+    """
+    return sign.read_manifest(wire.SequenceReader(file).small_item(protocol.MANIFEST_MAX_BYTES))
+
+
+def _read(path: Path, sequence: int, image_id: bytes) -> SpooledImage:
+    try:
+        with path.open("rb") as file:
+            envelope = read_envelope(file)
+        size = path.stat().st_size
+        origin = _decode_origin(path.with_suffix(".origin").read_bytes())
+    except OSError as error:
+        raise durable.storage_error(error) from error
+    if size != len(envelope.raw) + envelope.manifest.bulk_bytes or envelope.manifest.image_id != image_id:
+        raise EnvelopeError("a sealed image in the spool is not what its name says")
+    return SpooledImage(path, sequence, envelope, origin)
+
+
+def _encode_origin(origin: Origin) -> bytes:
+    # JSON, because a person may have to read it; surrogates keep file names that are not UTF-8.
+    fields = {name: getattr(origin, name) for name in Origin.__slots__ if name != "sha256"}
+    return json.dumps(fields | {"sha256": origin.sha256.hex()}).encode("ascii")
+
+
+def _decode_origin(data: bytes) -> Origin:
+    try:
+        fields = json.loads(data)
+        return Origin(**(fields | {"sha256": bytes.fromhex(fields["sha256"])}))
+    except (ValueError, TypeError, KeyError) as error:
+        raise EnvelopeError("the origin of a sealed image in the spool cannot be read") from error
