@@ -1,0 +1,42 @@
+"""Hold received messages until somebody takes them; the rule: who puts never waits, and what does not fit is counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from edge.transport.base import Message
+
+
+class Inbox:
+    """A bounded first-in first-out queue of at most `limit` messages."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._messages: deque[Message] = deque()
+        self._arrival = threading.Condition()
+        self._closed = False
+        self.received = 0
+        self.dropped = 0
+
+    def put(self, message: Message) -> None:
+        """Keep the message where there is room; count it as dropped where there is none."""
+        with self._arrival:
+            if len(self._messages) >= self._limit:
+                self.dropped += 1
+                return
+            self._messages.append(message)
+            self.received += 1
+            self._arrival.notify()
+
+    def take(self, timeout: float) -> Message | None:
+        """Return the oldest message, waiting up to `timeout` seconds; None where none came or the inbox is closed."""
+        with self._arrival:
+            self._arrival.wait_for(lambda: self._messages or self._closed, timeout)
+            return self._messages.popleft() if self._messages else None
+
+    def close(self) -> None:
+        """Wake everyone who waits; what is already there can still be taken."""
+        with self._arrival:
+            self._closed = True
+            self._arrival.notify_all()

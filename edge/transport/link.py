@@ -1,0 +1,238 @@
+"""Keep one transport's books: who is connected, which slots are taken, what was counted; the rule: no I/O in here.
+
+The real transport and the fake one share it, so that they cannot differ in when they wait, refuse and count.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Generic, TypeVar
+
+from edge.errors import MessageTooLarge, NotConnected, TransportError
+from edge.transport.base import (
+    PACKET_MAX_BYTES,
+    PUBLISH_TIMEOUT_SECONDS,
+    Message,
+    TransportCounts,
+    check_filter,
+    check_topic,
+    payload_room,
+    publish_packet_bytes,
+)
+from edge.transport.inbox import Inbox
+
+
+class Session:
+    """One connection from its first packet to its last. The link's condition guards every field.
+
+    `window` counts messages; `maximum_packet` is bytes, None where the broker names no limit. `accepted` and `ended`
+    become true once and stay so.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.maximum_packet: int | None = None
+        self.in_flight = 0
+        self.filters_sent: set[str] = set()
+        self.filters_answered = 0
+        self.accepted = False
+        self.ended = False
+
+
+AnySession = TypeVar("AnySession", bound=Session)
+
+
+class Link(Generic[AnySession]):
+    """The half of a `Transport` that only waits and counts, for the kind of session that the other half serves.
+
+    The other half implements `_send`, `_ask` and the start and end of sessions. It never takes a lock that is held while
+    one of the methods named "for the network side" is called, and this half never calls it with the condition held.
+    """
+
+    def __init__(self, *, window: int, inbox_limit: int) -> None:
+        self.inbox = Inbox(inbox_limit)
+        self._window = window
+        self._changed = threading.Condition()
+        self._session: AnySession | None = None
+        self._filters: list[str] = []
+        self._generation = 0
+        self._last_error: TransportError | None = None
+        self._published = self._acknowledged = self._denied = self._unheard = 0
+        self._refused_filters = self._faults = 0
+        self._stopping = threading.Event()
+
+    # --- what callers see; `edge.transport.base.Transport` says what each promises ------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """See `Transport.connected`."""
+        with self._changed:
+            return self._usable() is not None
+
+    @property
+    def generation(self) -> int:
+        """See `Transport.generation`."""
+        with self._changed:
+            return self._generation
+
+    @property
+    def last_error(self) -> TransportError | None:
+        """See `Transport.last_error`."""
+        with self._changed:
+            return self._last_error
+
+    @property
+    def max_payload(self) -> int | None:
+        """See `Transport.max_payload`."""
+        with self._changed:
+            session = self._usable()
+            return payload_room(session.maximum_packet) if session is not None else None
+
+    @property
+    def counts(self) -> TransportCounts:
+        """See `Transport.counts`."""
+        with self._changed:
+            return TransportCounts(
+                published=self._published,
+                acknowledged=self._acknowledged,
+                denied=self._denied,
+                unheard=self._unheard,
+                received=self.inbox.received,
+                dropped=self.inbox.dropped,
+                refused_filters=self._refused_filters,
+                faults=self._faults,
+            )
+
+    def wait_connected(self, timeout: float) -> bool:
+        """See `Transport.wait_connected`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._usable() is not None or self._stopping.is_set(), timeout)
+            return self._usable() is not None
+
+    def wait_subscribed(self, timeout: float) -> bool:
+        """See `Transport.wait_subscribed`."""
+
+        def subscribed() -> bool:
+            session = self._usable()
+            return session is not None and session.filters_answered >= len(self._filters)
+
+        with self._changed:
+            self._changed.wait_for(lambda: subscribed() or self._stopping.is_set(), timeout)
+            return subscribed()
+
+    def subscribe(self, topic_filter: str) -> None:
+        """See `Transport.subscribe`."""
+        check_filter(topic_filter)
+        with self._changed:
+            if topic_filter in self._filters:
+                return
+            self._filters.append(topic_filter)
+            session = self._usable()
+            if session is None:
+                return
+            session.filters_sent.add(topic_filter)
+        # Should the connection break here, the next one asks for every filter again.
+        self._ask(session, topic_filter)
+
+    def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, timeout: float = PUBLISH_TIMEOUT_SECONDS
+    ) -> None:
+        """See `Transport.publish`."""
+        size = publish_packet_bytes(len(check_topic(topic).encode()), len(payload))
+        session = self._take_slot(size, timeout)
+        if not self._send(session, Message(topic, payload), retain=retain):
+            raise NotConnected("the connection to the broker broke before the message was sent")
+        with self._changed:
+            self._published += 1
+
+    def receive(self, timeout: float) -> Message | None:
+        """See `Transport.receive`."""
+        return self.inbox.take(timeout)
+
+    def drain(self, timeout: float) -> bool:
+        """See `Transport.drain`."""
+
+        def settled() -> bool:
+            session = self._usable()
+            return session is None or session.in_flight == 0
+
+        with self._changed:
+            return self._changed.wait_for(settled, timeout) and self._usable() is not None
+
+    # --- for the network side ----------------------------------------------------------------------------------------
+
+    def next_filter(self, session: AnySession) -> str | None:
+        """Return a filter that this new session has yet to ask for; when none is left, the session counts as accepted."""
+        with self._changed:
+            for topic_filter in self._filters:
+                if topic_filter not in session.filters_sent:
+                    session.filters_sent.add(topic_filter)
+                    return topic_filter
+            session.accepted = True
+            self._generation += 1
+            self._last_error = None
+            self._changed.notify_all()
+            return None
+
+    def acknowledge(self, session: AnySession, *, denied: bool = False, unheard: bool = False) -> None:
+        """Free the slot of one message, and count what the broker said of it."""
+        with self._changed:
+            session.in_flight -= 1
+            self._acknowledged += 1
+            self._denied += denied
+            self._unheard += unheard
+            self._changed.notify_all()
+
+    def answer_filter(self, session: AnySession, *, refused: bool = False) -> None:
+        """Note that the broker has answered one subscription."""
+        with self._changed:
+            session.filters_answered += 1
+            self._refused_filters += refused
+            self._changed.notify_all()
+
+    def end(self, session: AnySession) -> None:
+        """Mark a session as over, as often as it is said; whoever waits for one of its slots learns of it."""
+        with self._changed:
+            session.ended = True
+            self._changed.notify_all()
+
+    def _count_fault(self) -> None:
+        with self._changed:
+            self._faults += 1
+
+    # --- what the other half does --------------------------------------------------------------------------------------
+
+    def _send(self, session: AnySession, message: Message, *, retain: bool) -> bool:
+        """Hand a message to the broker; return False where the session is already over."""
+        raise NotImplementedError
+
+    def _ask(self, session: AnySession, topic_filter: str) -> None:
+        """Ask the broker for the messages of one filter."""
+        raise NotImplementedError
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _usable(self) -> AnySession | None:
+        """Return the session that messages can go through, if there is one. The condition must be held."""
+        session = self._session
+        if session is None or not session.accepted or session.ended or self._stopping.is_set():
+            return None
+        return session
+
+    def _take_slot(self, size: int, timeout: float) -> AnySession:
+        with self._changed:
+            session = self._usable()
+            if session is None:
+                raise NotConnected("there is no connection to the broker")
+            if size > (session.maximum_packet or PACKET_MAX_BYTES):
+                raise MessageTooLarge("the message is larger than the broker takes")
+
+            def decided() -> bool:
+                return self._usable() is not session or session.in_flight < session.window
+
+            if not self._changed.wait_for(decided, timeout):
+                raise NotConnected("the broker acknowledges nothing: the window stayed full")
+            if self._usable() is not session:
+                raise NotConnected("the connection to the broker broke while waiting for a slot")
+            session.in_flight += 1
+            return session
