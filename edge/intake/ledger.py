@@ -1,0 +1,393 @@
+r"""Keep every file that the device knows in exactly one state, across crashes and power cuts.
+
+    seen > settled > sealed > offered > receipted > disposed
+      \        \________\_________\____ quarantined (reason)
+       ignored, stuck
+
+SQLite in WAL mode with synchronous=FULL: when a method returns, what it did survives a power cut; each method is one
+transaction. Steps that are not in `STEPS` are refused. The ledger can be rebuilt from the spool (`restore`).
+
+A row is one content of one file: relative path, inode, size and mtime. Paths are kept as bytes, because file names need
+not be UTF-8; inodes and mtimes as decimal text, because both can exceed SQLite's 63 bits. It holds file names and
+capture times, so its file is readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from edge.errors import EdgeError
+from edge.intake.ledgerfile import LedgerFile
+from edge.intake.states import (
+    CARRIED,
+    STEPS,
+    SUPERSEDED,
+    FileState,
+    FileVersion,
+    ImageFacts,
+    LedgerEntry,
+    LedgerEvent,
+)
+
+__all__ = ["FileState", "FileVersion", "ImageFacts", "Ledger", "LedgerEntry", "LedgerEvent"]
+
+_COLUMNS: Final = (
+    "relative, inode, size, mtime_ns, state, reason, hint, image_id, sequence, sha256, sealed_bytes, captured, "
+    "capture_source, network, map, domain, first_seen, changed"
+)
+
+
+class Ledger:
+    """The ledger's one door. Threads may share it: one connection, guarded by a lock.
+
+    One process writes (the state directory's lock sees to that); others may read at the same time, see
+    `open_read_only`. `now` is always the caller's UTC time in ISO 8601. A `key` is a file version (a `SettledFile`, a
+    `FoundFile`, a `LedgerEntry`, an origin of the spool) or an image id in hexadecimal.
+    """
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the ledger for writing, making it if there is none, and check its integrity.
+
+        Raises:
+            LedgerCorrupt: it is damaged, or no ledger.
+            ConfigError: a newer version of this program wrote it.
+            StorageError: the disk refused.
+        """
+        return cls(LedgerFile.open(path))
+
+    @classmethod
+    def open_read_only(cls, path: Path) -> Self:
+        """Open an existing ledger for reading only, beside a process that writes it; raises as `open`."""
+        return cls(LedgerFile.open_read_only(path))
+
+    def close(self) -> None:
+        """Close the file; closing twice is fine."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- what the folder shows --------------------------------------------------------------------------------------
+
+    def observe(self, file: FileVersion, *, now: str) -> LedgerEntry:
+        """Record a file that a listing shows, as seen, and return its row; a known one is returned as it stands.
+
+        New content takes over the row of the same path's earlier content if that was never sealed: it is one file.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self.observe_all([file], now=now)
+        entry = self.find(file)
+        if entry is None:
+            raise EdgeError("a row of the ledger vanished between two statements")
+        return entry
+
+    def observe_all(self, files: Iterable[FileVersion], *, now: str) -> int:
+        """Record a whole listing in one transaction, as `observe` does, and return how many files were new or changed.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._file.lock:
+            # Nothing is written, and so nothing synced, while nothing is new.
+            new = {_identity(file): file for file in files if self._row_id(file) is None}
+            if new:
+                with self._file.transaction() as connection:
+                    for file in new.values():
+                        self._insert_or_supersede(connection, file, now)
+        return len(new)
+
+    def _insert_or_supersede(self, connection: sqlite3.Connection, file: FileVersion, now: str) -> None:
+        earlier = connection.execute(
+            f"SELECT id, state FROM files WHERE relative = ? AND state IN {_listed(SUPERSEDED)}",  # noqa: S608
+            (os.fsencode(file.relative),),
+        ).fetchall()
+        if not earlier:
+            cursor = connection.execute(
+                "INSERT INTO files (relative, inode, size, mtime_ns, state, first_seen, changed) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*_identity(file), FileState.SEEN, now, now),
+            )
+            self._enter(connection, cursor.lastrowid, FileState.SEEN, now=now)
+            return
+        row, state = earlier[0]
+        self._take_over(connection, row, file, now)
+        if state != FileState.SEEN:  # a growing file is no event at every look
+            self._enter(connection, row, FileState.SEEN, now=now)
+
+    @staticmethod
+    def _take_over(connection: sqlite3.Connection, row: int, file: FileVersion, now: str) -> None:
+        connection.execute(
+            "UPDATE files SET inode = ?, size = ?, mtime_ns = ?, changed = ? WHERE id = ?",
+            (str(file.inode), file.size, str(file.mtime_ns), now, row),
+        )
+
+    def forget_vanished(self, present: AbstractSet[str]) -> int:
+        """Drop the seen and stuck files whose relative path is not in `present`, and count them.
+
+        Nothing of them was ever whole. A file that settled, or went further, keeps its row: it is accounted for. Only a
+        complete listing may be given.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        states = _listed((FileState.SEEN, FileState.STUCK))
+        rows = self._file.select(f"SELECT id, relative FROM files WHERE state IN {states}")  # noqa: S608 - constants
+        gone = [(row,) for row, relative in rows if os.fsdecode(relative) not in present]
+        if gone:
+            with self._file.transaction() as connection:
+                connection.executemany("DELETE FROM files WHERE id = ?", gone)
+        return len(gone)
+
+    def recognise(self, file: FileVersion, sha256: bytes, *, now: str) -> LedgerEntry | None:
+        """Find the same content at the same path among the files already carried, and return that row, else None.
+
+        Inode and mtime may be new: FUSE and FAT number inodes anew at each mount, and a copy back changes both. The row
+        takes the present ones over, and the row that `observe` made for them goes, so it stays one file in one state.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        own = self.find(file)
+        if own is not None and own.state in CARRIED:
+            return own if own.sha256 == sha256 else None
+        known = self._file.select(
+            f"SELECT id FROM files WHERE relative = ? AND sha256 = ? AND state IN {_listed(CARRIED)} "  # noqa: S608
+            "ORDER BY id DESC LIMIT 1",
+            (os.fsencode(file.relative), sha256),
+        )
+        if not known:
+            return None
+        row = known[0][0]
+        with self._file.transaction() as connection:
+            connection.execute("DELETE FROM files WHERE id = ?", (self._row_id(file),))
+            self._take_over(connection, row, file, now)
+        return self._entry(row)
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    def advance(
+        self, key: FileVersion | str, state: FileState, *, now: str, facts: ImageFacts | None = None
+    ) -> LedgerEntry:
+        """Take the step to `state` and return the row. Already being there is no error: a step may be repeated.
+
+        Args:
+            key: the file, or the image id.
+            state: the state to enter; the side states have methods of their own.
+            now: UTC, ISO 8601.
+            facts: what the image is, required for the step to sealed.
+
+        Raises:
+            EdgeError: the ledger does not know the file, or no such step leads from its state.
+            StorageError: the disk refused.
+        """
+        if state in {FileState.QUARANTINED, FileState.IGNORED, FileState.STUCK}:
+            raise EdgeError(f"a file is {state} for a reason, and none is given")
+        return self._step(key, state, now=now, facts=facts)
+
+    def quarantine(self, key: FileVersion | str, *, reason: str, now: str, hint: str = "") -> LedgerEntry:
+        """Set a file aside that can never be delivered as it is. `reason` is an error's code; raises as `advance`."""
+        return self._step(key, FileState.QUARANTINED, now=now, reason=reason, hint=hint)
+
+    def ignore(self, key: FileVersion | str, *, reason: str, now: str, hint: str = "") -> LedgerEntry:
+        """Leave a file alone that is no image to carry. `reason` is a code; raises as `advance`."""
+        return self._step(key, FileState.IGNORED, now=now, reason=reason, hint=hint)
+
+    def stuck(self, key: FileVersion | str, *, reason: str, now: str, hint: str = "") -> LedgerEntry:
+        """Report a file that stays empty or incomplete. `reason` is an error's code; raises as `advance`."""
+        return self._step(key, FileState.STUCK, now=now, reason=reason, hint=hint)
+
+    def _step(
+        self,
+        key: FileVersion | str,
+        state: FileState,
+        *,
+        now: str,
+        reason: str = "",
+        hint: str = "",
+        facts: ImageFacts | None = None,
+    ) -> LedgerEntry:
+        with self._file.lock:
+            row = self._row_id(key)
+            if row is None:
+                raise EdgeError("the ledger does not know this file")
+            before = self._entry(row)
+            if facts is not None and before.image_id not in {None, facts.image_id}:
+                raise EdgeError("the file has another image already")
+            if before.state is state and before.reason == reason:
+                return before
+            if before.state is not state and state not in STEPS[before.state]:
+                raise EdgeError(f"no step leads from {before.state} to {state}")
+            if before.state is FileState.QUARANTINED and state is FileState.SEEN and self._has_newer(row, before):
+                raise EdgeError("the file has newer content by now", hint="that is carried; this cannot be read again")
+            if state is FileState.SEALED and facts is None and before.image_id is None:
+                raise EdgeError("a file without an image cannot be sealed")
+            with self._file.transaction() as connection:
+                if state is FileState.SEEN:
+                    self._write_facts(connection, row, None)
+                if facts is not None:
+                    self._write_facts(connection, row, facts)
+                self._enter(connection, row, state, now=now, reason=reason, hint=hint)
+            return self._entry(row)
+
+    def _has_newer(self, row: int, entry: LedgerEntry) -> bool:
+        path = os.fsencode(entry.relative)
+        return bool(self._file.select("SELECT 1 FROM files WHERE relative = ? AND id > ? LIMIT 1", (path, row)))
+
+    @staticmethod
+    def _enter(
+        connection: sqlite3.Connection,
+        row: int | None,
+        state: FileState,
+        *,
+        now: str,
+        reason: str = "",
+        hint: str = "",
+    ) -> None:
+        connection.execute(
+            "UPDATE files SET state = ?, reason = ?, hint = ?, changed = ? WHERE id = ?",
+            (state, reason, hint, now, row),
+        )
+        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (row, state, reason, now))
+
+    @staticmethod
+    def _write_facts(connection: sqlite3.Connection, row: int, facts: ImageFacts | None) -> None:
+        values = (None, None, None, None, "", "", "", "", "") if facts is None else facts.columns()
+        connection.execute(
+            "UPDATE files SET image_id = ?, sequence = ?, sha256 = ?, sealed_bytes = ?, captured = ?, "
+            "capture_source = ?, network = ?, map = ?, domain = ? WHERE id = ?",
+            (*values, row),
+        )
+
+    def restore(
+        self, file: FileVersion, *, image_id: str, sequence: int, sha256: bytes, sealed_bytes: int, now: str
+    ) -> LedgerEntry:
+        """Write the row of an image that the spool holds and the ledger does not know, as sealed; a known one stays.
+
+        The spool is the truth: a row of the same file that is not sealed yet (a crash came between spool and ledger)
+        becomes this one. The sequence counter is raised to the image's number.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._file.lock:
+            known = self.by_image(image_id)
+            if known is not None:
+                return known
+            facts = ImageFacts(image_id=image_id, sequence=sequence, sha256=sha256, sealed_bytes=sealed_bytes)
+            with self._file.transaction() as connection:
+                row = self._row_id(file)
+                if row is None:
+                    self._insert_or_supersede(connection, file, now)
+                    row = self._row_id(file)
+                if row is None:
+                    raise EdgeError("a row of the ledger vanished between two statements")
+                self._write_facts(connection, row, facts)
+                self._enter(connection, row, FileState.SEALED, now=now)
+                _raise_sequence(connection, sequence)
+            return self._entry(row)
+
+    # --- sequence numbers -------------------------------------------------------------------------------------------
+
+    def next_sequence(self) -> int:
+        """Return the next sequence number of this device, from 1; it is durable before it is returned, never reused.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._file.transaction() as connection:
+            [(value,)] = connection.execute(
+                "UPDATE counters SET value = value + 1 WHERE name = 'sequence' RETURNING value"
+            ).fetchall()
+        return int(value)
+
+    def raise_sequence(self, at_least: int) -> None:
+        """Make sure that the next sequence number is above `at_least`, e.g. after the ledger was rebuilt.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._file.transaction() as connection:
+            _raise_sequence(connection, at_least)
+
+    # --- questions --------------------------------------------------------------------------------------------------
+
+    def find(self, file: FileVersion) -> LedgerEntry | None:
+        """Return the row of exactly this content of this file."""
+        with self._file.lock:
+            row = self._row_id(file)
+            return None if row is None else self._entry(row)
+
+    def by_image(self, image_id: str) -> LedgerEntry | None:
+        """Return the row of an image, by its id in hexadecimal."""
+        found = self._entries("WHERE image_id = ?", (image_id,))
+        return found[0] if found else None
+
+    def by_hash(self, sha256: bytes) -> tuple[LedgerEntry, ...]:
+        """Return the rows of every file that was sealed with this content, oldest first."""
+        return self._entries("WHERE sha256 = ? ORDER BY id", (sha256,))
+
+    def entries(self, states: Collection[FileState] = (), *, limit: int | None = None) -> tuple[LedgerEntry, ...]:
+        """Return the rows in these states (in any, if none is named), in the order in which they were first seen."""
+        where = f"WHERE state IN {_listed(states)} " if states else ""
+        return self._entries(where + "ORDER BY first_seen, id LIMIT ?", (-1 if limit is None else limit,))
+
+    def counts(self) -> dict[FileState, int]:
+        """Return how many files are in each state; together they are all files the device accounts for."""
+        counts = dict.fromkeys(FileState, 0)
+        counts.update(
+            {FileState(state): n for state, n in self._file.select("SELECT state, count(*) FROM files GROUP BY state")}
+        )
+        return counts
+
+    def history(self, key: FileVersion | str) -> tuple[LedgerEvent, ...]:
+        """Return the states that a file went through, oldest first; empty for an unknown one."""
+        with self._file.lock:
+            rows = self._file.select(
+                "SELECT state, reason, at FROM events WHERE file = ? ORDER BY rowid", (self._row_id(key),)
+            )
+        return tuple(LedgerEvent(FileState(state), reason, at) for state, reason, at in rows)
+
+    def _row_id(self, key: FileVersion | str) -> int | None:
+        if isinstance(key, str):
+            found = self._file.select("SELECT id FROM files WHERE image_id = ?", (key,))
+        else:
+            found = self._file.select(
+                "SELECT id FROM files WHERE relative = ? AND inode = ? AND size = ? AND mtime_ns = ?", _identity(key)
+            )
+        return int(found[0][0]) if found else None
+
+    def _entry(self, row: int) -> LedgerEntry:
+        return self._entries("WHERE id = ?", (row,))[0]
+
+    def _entries(self, rest: str, values: tuple[object, ...]) -> tuple[LedgerEntry, ...]:
+        rows = self._file.select(f"SELECT {_COLUMNS} FROM files {rest}", values)  # noqa: S608 - constants
+        return tuple(LedgerEntry.of_row(row) for row in rows)
+
+
+def _identity(file: FileVersion) -> tuple[bytes, str, int, str]:
+    return os.fsencode(file.relative), str(file.inode), file.size, str(file.mtime_ns)
+
+
+def _listed(states: Iterable[FileState]) -> str:
+    return "(" + ", ".join(f"'{FileState(state)}'" for state in states) + ")"
+
+
+def _raise_sequence(connection: sqlite3.Connection, at_least: int) -> None:
+    connection.execute("UPDATE counters SET value = max(value, ?) WHERE name = 'sequence'", (at_least,))

@@ -1,0 +1,201 @@
+"""Hold the ledger's SQLite file: make it, check it, and give transactions whose effect survives a power cut.
+
+WAL mode with synchronous=FULL: a commit is on the disk before it returns. SQLite's errors end here, as plain words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+from edge import durable
+from edge.errors import ConfigError, EdgeError, LedgerCorrupt, StorageError
+
+SCHEMA_VERSION: Final = 1
+_APPLICATION_ID: Final = 0x45444745  # "EDGE": tells our file from any other SQLite database
+_BUSY_SECONDS: Final = 10.0  # how long one process waits for the other's transaction
+
+_SCHEMA: Final = (
+    """
+    CREATE TABLE files (
+        id INTEGER PRIMARY KEY,
+        relative BLOB NOT NULL, inode TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns TEXT NOT NULL,
+        state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '',
+        image_id TEXT UNIQUE, sequence INTEGER, sha256 BLOB, sealed_bytes INTEGER,
+        captured TEXT NOT NULL DEFAULT '', capture_source TEXT NOT NULL DEFAULT '',
+        network TEXT NOT NULL DEFAULT '', map TEXT NOT NULL DEFAULT '', domain TEXT NOT NULL DEFAULT '',
+        first_seen TEXT NOT NULL, changed TEXT NOT NULL,
+        UNIQUE (relative, inode, size, mtime_ns)
+    )""",
+    "CREATE INDEX files_by_state ON files (state)",
+    "CREATE INDEX files_by_hash ON files (sha256) WHERE sha256 IS NOT NULL",
+    """
+    CREATE TABLE events (
+        file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+        state TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL
+    )""",
+    "CREATE INDEX events_by_file ON events (file)",
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+    "INSERT INTO counters VALUES ('sequence', 0)",
+)
+
+_SQLITE_SAYS: Final[Mapping[int, tuple[str, str]]] = {
+    sqlite3.SQLITE_FULL: ("the disk is full", "free space on the disk of the state directory"),
+    sqlite3.SQLITE_IOERR: ("the disk reports an input/output error", "the card may be failing: see the kernel's log"),
+    sqlite3.SQLITE_READONLY: ("the ledger cannot be written", "check its owner, and whether the disk is read-only"),
+    sqlite3.SQLITE_CANTOPEN: ("the ledger cannot be opened", "check that it exists and run this as the service's user"),
+    sqlite3.SQLITE_PERM: ("the ledger may not be opened", "run this as the service's user"),
+    sqlite3.SQLITE_BUSY: ("the ledger is held by another process", "try again"),
+    sqlite3.SQLITE_LOCKED: ("the ledger is held by another process", "try again"),
+}
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+_REBUILD: Final = "move the ledger's files aside; it is rebuilt from the spool, and no spooled image is lost"
+
+
+class LedgerFile:
+    """One connection to the ledger's file, guarded by a lock, so threads may share it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.lock = threading.RLock()
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the ledger for writing, making it if there is none, and check its integrity.
+
+        Raises:
+            LedgerCorrupt: it is damaged, or no ledger.
+            ConfigError: a newer version of this program wrote it.
+            StorageError: the disk refused.
+        """
+        if not path.exists():
+            _create_empty(path)
+        file = cls(_connect(path, "rw"))
+        with file._closed_on_error():
+            if file._connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
+                raise LedgerCorrupt("the ledger is damaged", hint=_REBUILD)
+            version = file._check_schema()
+            file._connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            file._connection.execute("PRAGMA synchronous = FULL")
+            file._connection.execute("PRAGMA foreign_keys = ON")
+            if version == 0:
+                file._create_schema()
+        return file
+
+    @classmethod
+    def open_read_only(cls, path: Path) -> Self:
+        """Open an existing ledger for reading only, beside a process that writes it.
+
+        Raises:
+            LedgerCorrupt: it is damaged, or no ledger.
+            ConfigError: a newer version of this program wrote it.
+            StorageError: there is none, or it may not be read.
+        """
+        if not path.exists():
+            raise StorageError("there is no ledger yet", hint="it is made when edge-encryptor first runs")
+        file = cls(_connect(path, "ro"))
+        with file._closed_on_error():
+            if file._check_schema() == 0:
+                raise StorageError("the ledger is still being made", hint="try again")
+        return file
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            with _in_plain_words():
+                yield
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _check_schema(self) -> int:
+        """Return the schema's version, 0 for an empty file."""
+        [(version,)] = self._connection.execute("PRAGMA user_version").fetchall()
+        [(application,)] = self._connection.execute("PRAGMA application_id").fetchall()
+        [(tables,)] = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        if version > SCHEMA_VERSION:
+            raise ConfigError("a newer version of this program wrote the ledger", hint="install that version again")
+        if (application, bool(tables)) not in {(_APPLICATION_ID, True), (0, False)}:
+            raise LedgerCorrupt("the ledger's file is no ledger", hint=_REBUILD)
+        return int(version)
+
+    def _create_schema(self) -> None:
+        with self.transaction() as connection:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        """Close the connection; closing twice is fine."""
+        with self.lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit what the block does, durably; undo it if the block or the commit fails.
+
+        Raises:
+            StorageError: the disk refused; nothing has changed.
+        """
+        with self.lock, _in_plain_words():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # After some disk errors SQLite has rolled back by itself.
+                if self._connection.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._connection.execute("ROLLBACK")
+                raise
+
+    def select(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        """Return all rows of a query.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self.lock, _in_plain_words():
+            return self._connection.execute(query, values).fetchall()
+
+
+def _create_empty(path: Path) -> None:
+    """Make the empty file first, so that SQLite's three files get its mode, whatever the umask is."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise durable.storage_error(error) from error
+    durable.fsync_folder(path.parent)
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    with _in_plain_words():
+        return sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+
+@contextmanager
+def _in_plain_words() -> Iterator[None]:
+    """Turn SQLite's errors into ours; its messages stay behind, because they can quote values."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
+        if code in _DAMAGED:
+            raise LedgerCorrupt("the ledger is damaged", hint=_REBUILD) from error
+        if code in _SQLITE_SAYS:
+            message, hint = _SQLITE_SAYS[code]
+            raise StorageError(message, hint=hint) from error
+        raise EdgeError("the ledger refuses a statement: this is a fault in the program") from error
