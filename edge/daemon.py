@@ -104,6 +104,9 @@ class Daemon:
         self._spool = Spool(state / "spool", max_bytes=config.spool.max_bytes, reserve_bytes=config.spool.reserve_bytes)
         poll = {"auto": None, "always": True, "never": False}[config.watch.poll]
         self._watcher = Watcher(folder, poll=poll, ignore=(*DEFAULT_IGNORED, *config.watch.ignore))
+        self._delivery = Delivery(
+            folder=folder, watch=config.watch, ledger=self._ledger, spool=self._spool, timestamp=self._timestamp
+        )
         self._loader = Loader(
             config=config,
             watcher=self._watcher,
@@ -114,9 +117,7 @@ class Daemon:
             clock=clock,
             timestamp=self._timestamp,
             on_sealed=self._sealed,
-        )
-        self._delivery = Delivery(
-            folder=folder, watch=config.watch, ledger=self._ledger, spool=self._spool, timestamp=self._timestamp
+            on_known=self._delivery.known,
         )
         self._topics = Topics(config.broker.prefix)
         self._loop = SendLoop(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from edge import protocol
 from edge.chaos import cipher, keyfile, parameters
@@ -19,6 +19,22 @@ from edge.envelope.seal import Opening, Unwrapper
 from edge.envelope.sign import VerifiedEnvelope
 from edge.errors import CipherError, MalformedEnvelope, OpeningFailed
 from edge.records import Domain, KeyFileMode
+
+
+class Scratch(Protocol):
+    """An empty temporary file."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write all of `data`."""
+        ...
+
+    def seek(self, offset: int, /) -> int:
+        """Go to `offset`."""
+        ...
+
+    def readinto(self, target: memoryview, /) -> int | None:
+        """Fill `target` from its start and return how many bytes that were, 0 only at the end."""
+        ...
 
 
 class Target(Protocol):
@@ -35,7 +51,7 @@ def decrypt(
     target: Target,
     *,
     unwrappers: Mapping[bytes, Unwrapper],
-    scratch: BinaryIO,
+    scratch: Scratch,
 ) -> Metadata:
     """Unseal and decipher one image from `bulk`, which stands at item 2, into `target`; return what is known of it.
 
@@ -67,7 +83,7 @@ def peek(envelope: VerifiedEnvelope, bulk: wire.Readable, unwrappers: Mapping[by
         raise OpeningFailed from error
 
 
-def _decipher(opening: Opening, target: Target, scratch: BinaryIO, bulk_bytes: int) -> Metadata:
+def _decipher(opening: Opening, target: Target, scratch: Scratch, bulk_bytes: int) -> Metadata:
     # > what is known of the image
     reader = wire.SequenceReader(opening)
     described = metadata.decode(reader.small_item(protocol.METADATA_MAX_BYTES))
@@ -89,7 +105,7 @@ def _decipher(opening: Opening, target: Target, scratch: BinaryIO, bulk_bytes: i
 
 
 def _bands(
-    opening: Opening, reader: wire.SequenceReader, described: Metadata, layout: Layout, scratch: BinaryIO
+    opening: Opening, reader: wire.SequenceReader, described: Metadata, layout: Layout, scratch: Scratch
 ) -> Iterator[memoryview]:
     if described.cipher.key_file is KeyFileMode.COMPACT:
         if described.cipher.secret is None:

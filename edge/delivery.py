@@ -43,28 +43,19 @@ class Delivery:
         name = image.image_id.hex()
         if receipt.status is ReceiptStatus.REJECTED:
             _LOG.error("image %s was rejected by %s: %s", name, receipt.receiver, receipt.reason)
-            hint = "correct the reason at the receiver, then retry"
+            hint = "correct the reason at the receiver; the sealed image is kept in the spool's quarantine"
             self._ledger.quarantine(name, reason=f"rejected-{receipt.reason}", hint=hint, now=self._timestamp())
             self._spool.quarantine(image)
         else:
             _LOG.info("image %s is stored at %s", name, receipt.receiver)
-            self._ledger.advance(name, FileState.RECEIPTED, now=self._timestamp())
+            entry = self._ledger.advance(name, FileState.RECEIPTED, now=self._timestamp())
             self._spool.discard(image)
-            self._dispose(image)
+            self._dispose(entry)
 
-    def _dispose(self, image: SpooledImage) -> None:
-        try:
-            dispose(
-                image.origin.settled(self._folder),
-                image.origin.sha256,
-                policy=self._watch.original,
-                move_to=self._watch.move_to,
-            )
-        except EdgeError as error:
-            # The image is safe at the hospital; the original stays where it is until the next start.
-            _LOG.warning("the original of image %s stays: %s", image.image_id.hex(), error.code)
-            return
-        self._ledger.advance(image.image_id.hex(), FileState.DISPOSED, now=self._timestamp())
+    def known(self, entry: LedgerEntry, file: SettledFile) -> None:
+        """Dispose of a file that came back with content already delivered, as its first copy was."""
+        if entry.state is FileState.DISPOSED:
+            self._act(entry, file)
 
     def recover(self) -> list[SpooledImage]:
         """Join what spool and ledger say after a crash, and return the images still to be delivered, oldest first.
@@ -94,16 +85,23 @@ class Delivery:
                 self._spool.discard(image)
         for entry in self._ledger.entries({FileState.SEALED, FileState.OFFERED, FileState.RECEIPTED}):
             if entry.state is FileState.RECEIPTED:
-                self._dispose_entry(entry)
+                self._dispose(entry)
             elif entry.image_id not in spooled:
                 # Somebody removed the sealed file. The original may still be there: it is sealed once more.
                 _LOG.error("image %s is missing from the spool", entry.image_id)
                 self._ledger.quarantine(entry, reason="missing-from-spool", now=self._timestamp())
-                self._ledger.advance(entry, FileState.SEEN, now=self._timestamp())
+                self._seal_again(entry)
         return waiting
 
-    def _dispose_entry(self, entry: LedgerEntry) -> None:
-        """Finish a disposal that a crash interrupted."""
+    def _seal_again(self, entry: LedgerEntry) -> None:
+        try:
+            self._ledger.advance(entry, FileState.SEEN, now=self._timestamp())
+        except EdgeError:
+            # New content stands under its name by now; this one stays quarantined, and listed.
+            _LOG.error("image %s cannot be sealed again", entry.image_id)
+
+    def _dispose(self, entry: LedgerEntry) -> None:
+        """Dispose of the original of a receipted image, if it is still there."""
         path = self._folder / entry.relative
         try:
             details = path.lstat()
@@ -111,9 +109,15 @@ class Delivery:
             self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
             return
         file = SettledFile(path, entry.relative, entry.size, entry.mtime_ns, entry.inode, details.st_dev)
+        if self._act(entry, file):
+            self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
+
+    def _act(self, entry: LedgerEntry, file: SettledFile) -> bool:
+        """Keep, move or delete; return whether that is done."""
         try:
             dispose(file, entry.sha256 or b"", policy=self._watch.original, move_to=self._watch.move_to)
         except EdgeError as error:
+            # The image is safe at the hospital; the original stays where it is until the next start.
             _LOG.warning("the original of image %s stays: %s", entry.image_id, error.code)
-            return
-        self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
+            return False
+        return True

@@ -11,9 +11,9 @@ from pathlib import Path
 from edge import durable
 from edge.config.tables import Original
 from edge.errors import IntakeError, VanishedFile
+from edge.intake.opening import hash_file
 from edge.names import numbered
 from edge.records import SettledFile
-from edge.sealing import hash_file
 
 
 def dispose(file: SettledFile, sha256: bytes, *, policy: Original, move_to: Path | None) -> str:

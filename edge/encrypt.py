@@ -6,6 +6,7 @@ Pure: time, sequence number and all random values are arguments; source and sink
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -91,14 +92,20 @@ def encrypt(
         CipherError, MalformedEnvelope, KeyringError: as the stages say.
     """
     # settled file > what is known of it
-    domain = Domain.FILE if pixels is None else Domain.PIXELS
     layout = Layout.for_file(scan.file.size) if pixels is None else Layout.for_pixels(pixels.shape, _itemsize(pixels))
-    described = metadata.encode(_describe(scan, parameters, layout, domain, key_file, pixels, entropy))
+    described = CipherImage(
+        parameters=parameters,
+        layout=(layout.size, layout.width, layout.sample),
+        domain=Domain.FILE if pixels is None else Domain.PIXELS,
+        key_file=key_file,
+        secret=entropy.secret if key_file is KeyFileMode.COMPACT else None,
+    )
+    known = metadata.encode(_describe(scan, described, pixels))
     # > cipher image
     checked = _Checked(source, scan.sha256 if pixels is None else None)
     image = cipher.encipher(checked, layout, parameters, entropy.secret, prove=True)
     # > plaintext
-    plaintext, plaintext_bytes = _plaintext(described, image, layout, parameters, key_file, entropy.secret)
+    plaintext, plaintext_bytes = _plaintext(known, image, layout, described, entropy.secret)
     # > bulk
     item_2 = seal.header(sender.recipients, entropy.content_key)
     bulk = seal.seal(
@@ -138,16 +145,8 @@ def _itemsize(pixels: PixelImage) -> int:
     return int(pixels.dtype[1:])
 
 
-def _describe(
-    scan: Scan,
-    parameters: ChaosParameters,
-    layout: Layout,
-    domain: Domain,
-    key_file: KeyFileMode,
-    pixels: PixelImage | None,
-    entropy: Entropy,
-) -> Metadata:
-    folder, _, name = scan.file.relative.encode("utf-8", "surrogateescape").rpartition(b"/")
+def _describe(scan: Scan, cipher_image: CipherImage, pixels: PixelImage | None) -> Metadata:
+    folder, _, name = os.fsencode(scan.file.relative).rpartition(b"/")
     return Metadata(
         name=name,
         folder=folder,
@@ -156,13 +155,7 @@ def _describe(
         sha256=scan.sha256,
         mtime_ns=scan.file.mtime_ns,
         capture=scan.capture,
-        cipher=CipherImage(
-            parameters=parameters,
-            layout=(layout.size, layout.width, layout.sample),
-            domain=domain,
-            key_file=key_file,
-            secret=entropy.secret if key_file is KeyFileMode.COMPACT else None,
-        ),
+        cipher=cipher_image,
         camera=scan.camera,
         width=scan.width,
         height=scan.height,
@@ -172,21 +165,16 @@ def _describe(
 
 
 def _plaintext(
-    described: bytes,
-    image: Iterator[memoryview],
-    layout: Layout,
-    parameters: ChaosParameters,
-    key_file: KeyFileMode,
-    secret: bytes,
+    known: bytes, image: Iterator[memoryview], layout: Layout, described: CipherImage, secret: bytes
 ) -> tuple[Iterator[bytes | memoryview], int]:
     """Return the plaintext of PROTOCOL.md, 2.4, and its length."""
     image_head = wire.bytes_head(layout.size)
-    parts: list[Iterator[bytes | memoryview] | list[bytes]] = [[described, image_head], image]
-    length = len(described) + len(image_head) + layout.size
-    if key_file is KeyFileMode.EXPLICIT:
+    parts: list[Iterator[bytes | memoryview] | list[bytes]] = [[known, image_head], image]
+    length = len(known) + len(image_head) + layout.size
+    if described.key_file is KeyFileMode.EXPLICIT:
         size = keyfile.key_file_size(layout)
         key_head = wire.bytes_head(size)
-        parts += [[key_head], keyfile.key_file(layout, parameters, secret)]
+        parts += [[key_head], keyfile.key_file(layout, described.parameters, secret)]
         length += len(key_head) + size
     return chain.from_iterable(parts), length
 

@@ -17,12 +17,13 @@ from edge.encrypt import Entropy
 from edge.envelope.sign import SignedEnvelope
 from edge.errors import EdgeError, FileTooLarge, IntakeError, VanishedFile
 from edge.intake.image import Inspection
-from edge.intake.ledger import FileState, ImageFacts, Ledger
-from edge.intake.settle import FoundFile, Settler, StuckFile
+from edge.intake.ledger import FileState, ImageFacts, Ledger, LedgerEntry
+from edge.intake.opening import hash_file
+from edge.intake.settle import Settler, StuckFile
 from edge.intake.states import CARRIED
 from edge.intake.watch import Watcher
 from edge.records import SettledFile
-from edge.sealing import Sealed, Sealer, hash_file
+from edge.sealing import Sealed, Sealer
 from edge.spool import Origin, Spool, SpooledImage
 
 _LOG = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Loader:
         clock: Callable[[], float],
         timestamp: Callable[[], str],
         on_sealed: Callable[[Sealed, SpooledImage], None],
+        on_known: Callable[[LedgerEntry, SettledFile], None],
     ) -> None:
         self._config = config
         self._watcher = watcher
@@ -54,6 +56,7 @@ class Loader:
         self._clock = clock
         self._timestamp = timestamp
         self._on_sealed = on_sealed
+        self._on_known = on_known
         stuck_after = config.watch.stuck_after
         if once:
             stuck_after = min(stuck_after, _ONCE_STUCK_LOOKS * config.watch.settle)
@@ -90,8 +93,6 @@ class Loader:
                 self._seal(file, inspection)
             else:
                 self._ledger.ignore(file, reason="unknown-format", now=self._timestamp())
-        except VanishedFile:
-            return  # the next listing forgets it
         except EdgeError as error:
             self._on_error(file, error)
 
@@ -100,7 +101,9 @@ class Loader:
             raise FileTooLarge("the file is over the size limit")
         self._spool.require_room(file.size)
         sha256 = hash_file(file)
-        if self._ledger.recognise(file, sha256, now=self._timestamp()) is not None:
+        known = self._ledger.recognise(file, sha256, now=self._timestamp())
+        if known is not None:
+            self._on_known(known, file)
             return
         self._ledger.advance(file, FileState.SETTLED, now=self._timestamp())
         sequence = self._ledger.next_sequence()
@@ -119,11 +122,14 @@ class Loader:
     def _on_error(self, file: SettledFile, error: EdgeError) -> None:
         """Wait and keep, or quarantine and go on."""
         if error.retryable:
-            if isinstance(error, IntakeError):
-                self._ledger.advance(file, FileState.SEEN, now=self._timestamp())
-            else:
+            entry = self._ledger.find(file)
+            if not isinstance(error, IntakeError):
                 _LOG.warning("intake waits: %s (%s)", error.message, error.code)
-            self._settler.defer(file, error, self._clock())
+            elif entry is not None and entry.state is FileState.SETTLED:
+                self._ledger.advance(file, FileState.SEEN, now=self._timestamp())
+            # One that is gone needs no second look: the next listing forgets it.
+            if not isinstance(error, VanishedFile):
+                self._settler.defer(file, error, self._clock())
             return
         _LOG.error("a file is quarantined: %s", error.code)
         self._ledger.quarantine(file, reason=error.code, hint=error.hint, now=self._timestamp())
@@ -138,12 +144,10 @@ class Loader:
         _LOG.warning("a file is stuck: %s", stuck.error.code)
         self._ledger.stuck(stuck.file, reason=stuck.error.code, hint=stuck.error.hint, now=self._timestamp())
 
-    def _carry_incomplete(self, found: FoundFile) -> None:
-        file = SettledFile(found.path, found.relative, found.size, found.mtime_ns, found.inode, found.device)
+    def _carry_incomplete(self, file: SettledFile) -> None:
         try:
             self._seal(file, self._sealer.inspect(file, incomplete=True))
-        except VanishedFile:
-            return
+            self._settler.take(file)
         except EdgeError as error:
             self._on_error(file, error)
 

@@ -212,7 +212,7 @@ class Receiver:
             self._on_stored(part.verified.envelope, metadata, place)
 
     def _decrypt(
-        self, envelope: sign.VerifiedEnvelope, bulk: BinaryIO, target: BinaryIO, scratch: BinaryIO
+        self, envelope: sign.VerifiedEnvelope, bulk: BinaryIO, target: BinaryIO, scratch: decrypt.Scratch
     ) -> Metadata:
         return decrypt.decrypt(envelope, bulk, target, unwrappers=self._keyring.unwrappers, scratch=scratch)
 

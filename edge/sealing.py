@@ -6,7 +6,6 @@ the clock come in; a network that cannot be used costs variety, never an image.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import secrets
@@ -18,12 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from edge import encrypt, features, protocol
+from edge import encrypt, features
 from edge.chaos import parameters as chaos_parameters
 from edge.config import DeviceConfig
 from edge.encrypt import Entropy, Sender, Source
 from edge.envelope.sign import SignedEnvelope
-from edge.errors import ModelError, PixelsUnavailable, UnreadableFile
+from edge.errors import ModelError, PixelsUnavailable
 from edge.inference import ParameterNetwork
 from edge.intake.image import Inspection, Inspector
 from edge.intake.opening import opened
@@ -275,22 +274,6 @@ def _scan(file: SettledFile, inspection: Inspection, sha256: bytes) -> Scan:
         height=inspection.height,
         notes=inspection.notes,
     )
-
-
-def hash_file(file: SettledFile) -> bytes:
-    """Return the SHA-256 of a settled file.
-
-    Raises:
-        VanishedFile, UnreadableFile, ChangedWhileRead: it cannot be read whole, or is not the same any more.
-    """
-    with opened(file) as source:
-        try:
-            digest = hashlib.sha256()
-            while piece := source.read(protocol.SEALING_STEP_BYTES):
-                digest.update(piece)
-        except OSError as error:
-            raise UnreadableFile("the file cannot be read") from error
-    return digest.digest()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import tempfile
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from tqdm import tqdm
 
@@ -21,11 +21,12 @@ from edge.daemon import Daemon, Summary
 from edge.encrypt import Entropy
 from edge.errors import EdgeError, ExitCode, NotDelivered, UsageError
 from edge.intake.ledger import Ledger, LedgerEntry
+from edge.intake.opening import hash_file
 from edge.intake.settle import FoundFile
 from edge.intake.watch import DEFAULT_IGNORED, Watcher
 from edge.keyring import DeviceKeyring
 from edge.records import Domain, KeyFileMode, MapName, NetworkName, SettledFile
-from edge.sealing import Sealer, hash_file, inspector_for, sealer_for
+from edge.sealing import Sealer, inspector_for, sealer_for
 
 PROGRAM: Final = "edge-encryptor"
 _EPILOG: Final = """\
@@ -202,7 +203,7 @@ class _Progress:
     def __init__(self, *, shown: bool) -> None:
         self._bar = tqdm(total=0, unit="image", disable=not shown, leave=False)
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -217,10 +218,9 @@ class _Progress:
 
 def _dry_run(config: DeviceConfig, folder: Path, sealer: Sealer) -> int:
     """List what is in the folder and what would become of it. Nothing is written, nothing waits."""
-    rows = []
     with Watcher(folder, poll=True, ignore=(*DEFAULT_IGNORED, *config.watch.ignore)) as watcher:
-        for found in sorted(watcher.listing(), key=lambda file: file.relative):
-            rows.append((common.printable(found.relative), *_verdict(config, sealer, found)))
+        files = sorted(watcher.listing(), key=lambda file: file.relative)
+    rows = [(common.printable(found.relative), *_verdict(config, sealer, found)) for found in files]
     print(common.shown(("FILE", "WOULD BE", "KIND", "TAKEN", "SOURCE"), rows))
     return int(ExitCode.OK)
 
