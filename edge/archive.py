@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -115,6 +116,19 @@ class Archive:
                 folder.rmdir()
             except OSError as error:
                 raise durable.storage_error(error) from error
+
+    @contextmanager
+    def scratch(self, folder: Path) -> Iterator[BufferedRandom]:
+        """Open an empty file in a folder of `incoming`, for reading and writing.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        try:
+            with (folder / "scratch").open("x+b") as file:
+                yield file
+        except OSError as error:
+            raise durable.storage_error(error) from error
 
     def keep(self, plain: Path, suffix: str, envelope: SignedEnvelope, metadata: Metadata) -> Path:
         """Give a deciphered image in `incoming` its place in the store, durably, and return the place.

@@ -95,6 +95,9 @@ class Loader:
                 self._ledger.ignore(file, reason="unknown-format", now=self._timestamp())
         except EdgeError as error:
             self._on_error(file, error)
+        except Exception as error:  # noqa: BLE001 - a defect that one file shows must not keep the others back
+            _LOG.error("a file met a defect: %s", type(error).__name__)
+            self._ledger.quarantine(file, reason="internal-error", now=self._timestamp())
 
     def _seal(self, file: SettledFile, inspection: Inspection) -> None:
         if file.size > self._config.limits.image_bytes:
@@ -115,7 +118,7 @@ class Loader:
             return sealed[0].envelope
 
         image = self._spool.put(sequence, entropy.image_id, Origin.of(file, sha256), write)
-        self._ledger.advance(file, FileState.SEALED, now=self._timestamp(), facts=_facts(sealed[0], self._config))
+        self._ledger.advance(file, FileState.SEALED, now=self._timestamp(), facts=_facts(sealed[0]))
         _LOG.info("image %s sealed", entropy.image_id.hex())
         self._on_sealed(sealed[0], image)
 
@@ -165,7 +168,7 @@ class Loader:
                 _LOG.info("watching again")
 
 
-def _facts(sealed: Sealed, config: DeviceConfig) -> ImageFacts:
+def _facts(sealed: Sealed) -> ImageFacts:
     manifest = sealed.envelope.manifest
     network = sealed.parameters.network
     return ImageFacts(
@@ -176,5 +179,5 @@ def _facts(sealed: Sealed, config: DeviceConfig) -> ImageFacts:
         capture=sealed.scan.capture,
         network=network.value if network else "",
         map=sealed.parameters.map.value,
-        domain=config.cipher.domain.value,
+        domain=sealed.domain.value,
     )

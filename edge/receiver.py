@@ -23,15 +23,7 @@ from edge.config import ReceiverConfig
 from edge.envelope import sign
 from edge.envelope.metadata import Metadata
 from edge.envelope.sign import Receipt, ReceiptStatus, SignedEnvelope, VerifiedManifest
-from edge.errors import (
-    BadSignature,
-    EnvelopeError,
-    NotConnected,
-    ReplayedEnvelope,
-    StorageError,
-    TruncatedEnvelope,
-    WrongAudience,
-)
+from edge.errors import EdgeError, EnvelopeError, NotConnected, ReplayedEnvelope, StorageError, WrongAudience
 from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
 from edge.transfer.messages import Topics
@@ -169,54 +161,55 @@ class Receiver:
         signed = part.verified.envelope
         name = signed.manifest.image_id.hex()
         try:
-            self._store(part)
-        except (BadSignature, TruncatedEnvelope) as error:
+            with part.bulk() as bulk:
+                envelope = sign.verify_bulk(part.verified, bulk)
+        except EnvelopeError as error:
             # Damaged on the way or on our disk. The device's signature stands, so its image is fetched again; a
             # rejection here would let anybody who can flip a bit on the way keep an image from arriving.
             self.counts.damaged += 1
             _LOG.warning("image %s came damaged, fetching it again: %s", name, error.code)
             part.remove()
             return None
-        except EnvelopeError as error:
+        try:
+            self._store(part, envelope)
+        except StorageError as error:
+            _LOG.warning("image %s not stored yet: %s", name, error.message)
+            return None
+        except EdgeError as error:
             self.counts.rejected += 1
             _LOG.error("image %s quarantined: %s", name, error.code)
-            self.archive.record_rejected(signed, error.code, received_at=self._timestamp())
             self._move_aside(part, error)
+            self.archive.record_rejected(signed, error.code, received_at=self._timestamp())
             return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
-        except StorageError as error:
-            _LOG.warning("image %s not stored yet: %s", name, error.code)
-            return None
         self.counts.stored += 1
         _LOG.info("image %s from %s stored", name, signed.manifest.device)
         part.remove()
         return self._receipt(signed, ReceiptStatus.STORED, "")
 
-    def _store(self, part: PartFile) -> None:
-        # > verify
-        with part.bulk() as bulk:
-            envelope = sign.verify_bulk(part.verified, bulk)
+    def _store(self, part: PartFile, envelope: sign.VerifiedEnvelope) -> None:
+        """Unseal, decipher, store and record a bulk that is what its device signed."""
         with self.archive.incoming() as folder:
             # > unseal > decipher
-            with part.bulk() as bulk, (folder / "scratch").open("w+b") as scratch:
+            with part.bulk() as bulk, self.archive.scratch(folder) as scratch:
                 plain, metadata = write_beside(folder, lambda target: self._decrypt(envelope, bulk, target, scratch))
             suffix = ""
             if metadata.pixels is not None:
-                image = encode_pixels(plain, metadata.pixels, folder / "image")
-                plain, suffix = image, image.suffix
+                plain = encode_pixels(plain, metadata.pixels, folder / "image")
+                suffix = plain.suffix
             # > store > record
-            place = self.archive.keep(plain, suffix, part.verified.envelope, metadata)
+            place = self.archive.keep(plain, suffix, envelope.envelope, metadata)
             if metadata.pixels is not None:
                 self.archive.keep_beside(place, metadata.pixels.side)
-            self.archive.record(part.verified.envelope, metadata, place, received_at=self._timestamp())
+            self.archive.record(envelope.envelope, metadata, place, received_at=self._timestamp())
         if self._on_stored is not None:
-            self._on_stored(part.verified.envelope, metadata, place)
+            self._on_stored(envelope.envelope, metadata, place)
 
     def _decrypt(
         self, envelope: sign.VerifiedEnvelope, bulk: BinaryIO, target: BinaryIO, scratch: decrypt.Scratch
     ) -> Metadata:
         return decrypt.decrypt(envelope, bulk, target, unwrappers=self._keyring.unwrappers, scratch=scratch)
 
-    def _move_aside(self, part: PartFile, error: EnvelopeError) -> None:
+    def _move_aside(self, part: PartFile, error: EdgeError) -> None:
         manifest = part.verified.envelope.manifest
         stem = f"{manifest.device}-{manifest.image_id.hex()}"
         reason = {"reason": error.code, "message": error.message, "at": self._timestamp()}

@@ -79,6 +79,7 @@ class Sealed:
     scan: Scan
     parameters: ChaosParameters
     envelope: SignedEnvelope
+    domain: Domain
     times: StageTimes = field(default_factory=StageTimes)
 
 
@@ -138,6 +139,7 @@ class Sealer:
             file,
             now=datetime.fromtimestamp(self._now(), UTC),
             operator=self._operator_time,
+            incomplete=incomplete,
         )
 
     def seal(
@@ -173,7 +175,8 @@ class Sealer:
                 sequence=sequence,
                 issued_at=int(self._now()),
             )
-        return Sealed(scan=scan, parameters=parameters, envelope=envelope, times=times)
+        domain = Domain.FILE if pixels is None else Domain.PIXELS
+        return Sealed(scan=scan, parameters=parameters, envelope=envelope, domain=domain, times=times)
 
     # --- metadata image > model > parameters ------------------------------------------------------------------------
 

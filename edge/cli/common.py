@@ -90,6 +90,12 @@ def set_up_logging(table: LogTable) -> None:
     logging.getLogger().handlers[:] = [logging.NullHandler()]
 
 
+def keep_quiet() -> None:
+    """Log warnings and errors only, where a progress bar shows the rest."""
+    ours = logging.getLogger("edge")
+    ours.setLevel(max(ours.level, logging.WARNING))
+
+
 def connect(table: BrokerTable, identity: str) -> Transport:
     """Return the transport that a configuration describes, not yet started."""
     return MqttTransport(

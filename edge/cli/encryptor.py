@@ -176,7 +176,10 @@ def _watch(arguments: argparse.Namespace) -> int:
         stack.callback(sealer.close)
         if arguments.dry_run:
             return _dry_run(config, folder, sealer)
-        bar = stack.enter_context(_Progress(shown=sys.stderr.isatty() and arguments.once))
+        shown = sys.stderr.isatty() and arguments.once
+        if shown:
+            common.keep_quiet()  # the bar says it better
+        bar = stack.enter_context(_Progress(shown=shown))
         daemon = stack.enter_context(
             Daemon(
                 config=config,

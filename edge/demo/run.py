@@ -36,7 +36,7 @@ from edge.errors import EdgeError, ExitCode, UsageError
 from edge.intake.pixels import decode_pixels
 from edge.keyring import DeviceKeyring, ReceiverKeyring
 from edge.receiver import Receiver
-from edge.records import SettledFile
+from edge.records import Domain, SettledFile
 from edge.sealing import Sealed, inspector_for, sealer_for
 from edge.transport.base import BrokerAddress, BrokerSettings
 from edge.transport.mqtt import MqttTransport
@@ -305,11 +305,17 @@ def _table(journeys: list[_Journey], identical: list[bool]) -> str:
                 human_milliseconds(1000 * sealed.times.model),
                 human_milliseconds(1000 * sealed.times.seal),
                 human_milliseconds(1000 * max(0.0, journey.receipted_at - journey.sealed_at)),
-                "identical" if same else journey.result,
+                _verdict(journey, same=same),
             )
         )
     width = shutil.get_terminal_size((0, 0)).columns or None
     return render(_COLUMNS, rows, width=width if sys.stdout.isatty() else None)
+
+
+def _verdict(journey: _Journey, *, same: bool) -> str:
+    if not same:
+        return journey.result
+    return "identical" if journey.sealed.domain is Domain.FILE else "pixels identical"
 
 
 def _results(journeys: list[_Journey], identical: list[bool]) -> list[dict[str, object]]:

@@ -62,6 +62,7 @@ class ReceiveCounts:
     unexpected: int = 0
     malformed: int = 0
     stalls: int = 0
+    faults: int = 0
 
 
 class ReceiveLoop:
@@ -116,6 +117,8 @@ class ReceiveLoop:
             self._ask_again()
         except NotConnected:
             return  # stalls ask again once there is a connection
+        except StorageError as error:
+            _LOG.warning("store: %s", error.message)
 
     def close(self) -> None:
         """Let go of the part files; what has come stays for the next start."""
@@ -141,6 +144,9 @@ class ReceiveLoop:
             _LOG.warning("store: %s", error.message)
         except NotConnected:
             return  # the device offers again
+        except Exception as error:  # noqa: BLE001 - one device's message must not end the service of all others
+            self.counts.faults += 1
+            _LOG.error("a message met a defect: %s", type(error).__name__)
 
     def _on_offer(self, device: str, payload: bytes) -> None:
         offer = messages.decode(payload)

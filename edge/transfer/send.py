@@ -53,6 +53,7 @@ class SendCounts:
     receipts: int = 0
     refused_receipts: int = 0
     malformed: int = 0
+    faults: int = 0
 
 
 class SendLoop:
@@ -192,7 +193,10 @@ class SendLoop:
             _LOG.warning("control message refused: %s", error.code)
         except StorageError as error:
             # The receipt could not be acted on durably: the image is offered again and the receipt comes again.
-            _LOG.warning("receipt not recorded: %s", error.code)
+            _LOG.warning("receipt not recorded: %s", error.message)
+        except Exception as error:  # noqa: BLE001 - a message from outside must not end the delivery of all images
+            self.counts.faults += 1
+            _LOG.error("a message met a defect: %s", type(error).__name__)
 
     def _on_status(self, identity: str, payload: bytes) -> None:
         """Offer at once to a receiver that has just come online; its regular repetitions change nothing."""
