@@ -110,7 +110,7 @@ def decode(data: bytes) -> Metadata:
     try:
         return _decode(value)
     # A wrong type or value anywhere below ends here: unpacking, enumerations, dates and lengths all raise these.
-    except (ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, struct.error) as error:
         raise MalformedEnvelope("the metadata is malformed") from error
 
 
@@ -124,7 +124,7 @@ def _decode(value: Mapping[Any, Any]) -> Metadata:
         size=_number(value[3], protocol.IMAGE_MAX_BYTES),
         sha256=_bytes(value[4], protocol.DIGEST_BYTES, protocol.DIGEST_BYTES),
         mtime_ns=_number(value[5], 2**63 - 1, low=-(2**63)),
-        capture=CaptureTime(datetime.fromisoformat(moment), CaptureSource(source)),
+        capture=CaptureTime(_moment(moment), CaptureSource(source)),
         cipher=_cipher(value[7], _network(value[8]) if 8 in value else (None, None, "")),
         camera=_text(value[11]),
         width=_number(width, 2**32),
@@ -172,6 +172,14 @@ def _pixels(value: Mapping[Any, Any]) -> PixelImage:
     frames, rows, columns, channels = (_number(length, 2**32, low=1) for length in _array(value[1]))
     side = {_text(name): _bytes(blob, 0, protocol.METADATA_MAX_BYTES) for name, blob in value[4].items()}
     return PixelImage((frames, rows, columns, channels), value[2], _text(value[3]), side)
+
+
+def _moment(value: Any) -> datetime:
+    moment = datetime.fromisoformat(value)
+    # ISO 8601 has many ways to write one moment; a value has one encoding here.
+    if moment.isoformat() != value:
+        raise ValueError("moment")
+    return moment
 
 
 def _array(value: Any) -> list[Any] | tuple[Any, ...]:

@@ -186,8 +186,8 @@ class Opening:
             if piece:
                 self._buffer = memoryview(self._decryptor.update(piece))
             else:
-                self._final = True
                 self._buffer = memoryview(self._decryptor.finalize() or b"")
+                self._final = True
         # A decryptor that has refused a chunk is finalized: whoever reads on learns no more than before.
         except (InvalidTag, AlreadyFinalized) as error:
             raise OpeningFailed from error
