@@ -139,7 +139,6 @@ class Daemon:
         self._boot = secrets.token_hex(8)
         self._generation = 0
         self._status_at = 0.0
-        self._connection_error = ""
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -214,7 +213,6 @@ class Daemon:
     def _transfer(self, done: threading.Event) -> None:
         try:
             while not done.is_set():
-                self._say_why_not_connected()
                 self._publish_status()
                 self._loop.step()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the daemon, which raises it
@@ -226,16 +224,6 @@ class Daemon:
         self._watcher.wake()
 
     # --- status -----------------------------------------------------------------------------------------------------
-
-    def _say_why_not_connected(self) -> None:
-        error = self._transport.last_error
-        code = error.code if error is not None else ""
-        if code != self._connection_error:
-            self._connection_error = code
-            if error is not None:
-                _LOG.warning("%s%s", error.message, f"; {error.hint}" if error.hint else "")
-            else:
-                _LOG.info("connected to the broker")
 
     def _publish_status(self) -> None:
         if self._transport.generation == self._generation and self._clock() < self._status_at:

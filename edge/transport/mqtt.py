@@ -253,8 +253,11 @@ class MqttTransport(Link[_Connection], Transport):
                 _log.info("the broker does not take MQTT 5; trying 3.1.1")
                 continue
             with self._changed:
-                self._last_error = error
-            _log.warning("no connection to the broker: %s", error.message)
+                said, self._last_error = self._last_error, error
+            # Each cause is said once: a broker that is away for a night must not fill the log.
+            if said is None or said.message != error.message:
+                hint = f"; {error.hint}" if error.hint else ""
+                _log.warning("no connection to the broker: %s%s (trying on)", error.message, hint)
             losses = 0 if steady else losses + 1
             ceiling = min(self.settings.max_delay, self.settings.min_delay * 2.0 ** min(losses + 1, 32))
             self._stopping.wait(jitter.uniform(self.settings.min_delay, ceiling))
