@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # The metadata worker imports this module and must stay small: NumPy would cost it 14 MB.
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class MapName(StrEnum):
