@@ -182,8 +182,8 @@ class Sealer:
 
     def _parameters(self, scan: Scan, entropy: Entropy) -> tuple[ChaosParameters, Scan]:
         record = MetadataRecord(scan.capture.moment, scan.camera, scan.width, scan.height, scan.file.size)
-        image = features.metadata_image(record)
         try:
+            image = features.metadata_image(record)
             if self._network is None and not self._network_failed:
                 self._network = self._load_network()
             if self._network is not None:

@@ -1,7 +1,5 @@
 """Capture times come from strict forms in a fixed order, and each carries its source."""
 
-# ruff: noqa: DTZ001 - naive times are what files without a zone hold
-
 import contextlib
 import io
 import json

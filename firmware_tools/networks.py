@@ -1,0 +1,88 @@
+"""The two parameter networks, from scratch: MobileNetV2 as Keras ships it, ResNet-18 written out.
+
+The rule kept here: both end in global average pooling and a dense layer of 16 sigmoids, and take the metadata image
+scaled to [0, 1]; TensorFlow is imported only when a network is built.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+from edge.errors import UsageError
+from edge.features import SIDE
+from edge.records import NetworkName
+from firmware_tools.dataset import OUTPUTS
+
+# The paper's four stages (He et al. 2016, table 1): width and the stride of the first of two blocks.
+_RESNET18_STAGES: Final = ((64, 1), (128, 2), (256, 2), (512, 2))
+
+
+def tensorflow() -> Any:
+    """Import TensorFlow.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    try:
+        return importlib.import_module("tensorflow")
+    except ImportError as error:
+        raise UsageError(
+            "TensorFlow is not installed: it trains and quantises the networks, and devices do without it",
+            hint="pip install 'edge-encryptor[train]'",
+        ) from error
+
+
+def build(name: NetworkName, *, side: int = SIDE) -> Any:
+    """Build an untrained network.
+
+    Args:
+        name: Which one.
+        side: Height and width of its input in pixels. Weights do not depend on it.
+
+    Returns:
+        A Keras model: float32 (n, side, side, 3) in [0, 1] to float32 (n, 16) in (0, 1).
+
+    Raises:
+        UsageError: TensorFlow is not installed.
+    """
+    keras = tensorflow().keras
+    inputs = keras.Input((side, side, 3))
+    if name is NetworkName.MOBILENETV2:
+        # Sandler et al. 2018, in Keras's own words; the weights start random, nothing is downloaded.
+        body = keras.applications.MobileNetV2(input_tensor=inputs, include_top=False, weights=None)
+        features = body.output
+    else:
+        features = _resnet18(keras, inputs)
+    pooled = keras.layers.GlobalAveragePooling2D()(features)
+    return keras.Model(inputs, keras.layers.Dense(OUTPUTS, activation="sigmoid")(pooled), name=name.value)
+
+
+def _resnet18(keras: Any, inputs: Any) -> Any:
+    """Return the feature map of ResNet-18 (He et al. 2016): (n, side / 32, side / 32, 512)."""
+    layers = keras.layers
+    x = _convolution(keras, inputs, 64, kernel=7, stride=2)
+    x = layers.ReLU()(x)
+    x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
+    for width, stride in _RESNET18_STAGES:
+        x = _basic_block(keras, x, width, stride=stride)
+        x = _basic_block(keras, x, width, stride=1)
+    return x
+
+
+def _basic_block(keras: Any, x: Any, width: int, *, stride: int) -> Any:
+    """Return two 3x3 convolutions beside a shortcut, which is projected where the shape changes (option B)."""
+    layers = keras.layers
+    shortcut = x
+    if stride != 1 or x.shape[-1] != width:
+        shortcut = _convolution(keras, x, width, kernel=1, stride=stride)
+    x = layers.ReLU()(_convolution(keras, x, width, kernel=3, stride=stride))
+    x = _convolution(keras, x, width, kernel=3, stride=1)
+    return layers.ReLU()(layers.Add()([x, shortcut]))
+
+
+def _convolution(keras: Any, x: Any, width: int, *, kernel: int, stride: int) -> Any:
+    """Return a convolution without bias, batch-normalised."""
+    layers = keras.layers
+    x = layers.Conv2D(width, kernel, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    return layers.BatchNormalization(momentum=0.9)(x)
