@@ -6,6 +6,7 @@ It is amqtt: pure Python, MQTT 3.1.1, no shared subscriptions. Production uses m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from types import TracebackType
@@ -75,8 +76,10 @@ class EmbeddedBroker:
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        if self._loop is not None and self._leave is not None and thread.is_alive():
-            self._loop.call_soon_threadsafe(self._leave.set)
+        if self._loop is not None and self._leave is not None:
+            # A broker that did not come up may have closed its loop already.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._leave.set)
         thread.join(_STOP_SECONDS)
 
     def __enter__(self) -> Self:
