@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 from edge import durable
 from edge.envelope.metadata import Metadata
 from edge.envelope.sign import SignedEnvelope
-from edge.errors import LedgerCorrupt, StorageError
+from edge.errors import AlreadyRunning, LedgerCorrupt, StorageError
 from edge.names import harmless_name, numbered
 
 _INCOMING: Final = ".incoming"
@@ -74,10 +74,10 @@ class Archive:
         self._store = store
         self._incoming = store / _INCOMING
         durable.make_folder(store)
+        self._mount = _mount_of(store)
         durable.make_folder(self._incoming)
         durable.make_folder(catalogue.parent)
-        for left in self._incoming.iterdir():
-            durable.remove_durably(left)
+        self._sweep()
         self._catalogue = _open_catalogue(catalogue)
 
     def close(self) -> None:
@@ -105,17 +105,29 @@ class Archive:
         Raises:
             StorageError: the disk refused.
         """
+        if _mount_of(self._store) != self._mount:
+            # What was stored below a mount point would be hidden, though receipted, as soon as the share is back.
+            raise StorageError("the store is no longer mounted", hint="mount it again, or restart the receiver")
         folder = self._incoming / os.urandom(8).hex()
         durable.make_folder(folder)
-        try:
-            yield folder
-        finally:
+        # The lock tells the other receivers of a group, whose store this may be too, that the folder is in use.
+        with durable.lock_folder(folder):
             try:
-                for left in folder.iterdir():
-                    left.unlink()
-                folder.rmdir()
-            except OSError as error:
-                raise durable.storage_error(error) from error
+                yield folder
+            finally:
+                _remove_folder(folder)
+
+    def _sweep(self) -> None:
+        """Remove what an interrupted receiver left in `incoming`, but not what another one is storing just now."""
+        for left in self._incoming.iterdir():
+            if not left.is_dir():
+                durable.remove_durably(left)
+                continue
+            try:
+                with durable.lock_folder(left):
+                    _remove_folder(left)
+            except AlreadyRunning:
+                continue
 
     @contextmanager
     def scratch(self, folder: Path) -> Iterator[BufferedRandom]:
@@ -149,10 +161,10 @@ class Archive:
         folder = self._store / device / f"{moment.year:04d}" / f"{moment.month:02d}" / f"{moment.day:02d}"
         durable.make_folder(folder)
         taken = self._paths_of(device, metadata.sha256.hex())
-        _sync(plain, metadata.mtime_ns)
+        make_whole(plain, metadata.mtime_ns)
         for name in numbered(harmless_name(metadata.name) + suffix):
             place = folder / name
-            if str(place.relative_to(self._store)) in taken and place.is_file():
+            if str(place.relative_to(self._store)) in taken and _same_content(plain, place):
                 return place
             try:
                 durable.put_in_place(plain, place, overwrite=False)
@@ -162,15 +174,6 @@ class Archive:
                 continue
             return place
         raise AssertionError("unreachable: the names never end")
-
-    def keep_beside(self, place: Path, side: Mapping[str, bytes]) -> None:
-        """Write what belongs beside decoded pixels (EXIF, ICC profile, DICOM header) next to the image, durably.
-
-        Raises:
-            StorageError: the disk refused.
-        """
-        for name, blob in side.items():
-            durable.write_atomically(place.with_name(f"{place.name}.{_SIDE_NAME.sub('_', name)[:32]}"), blob, 0o640)
 
     def record(self, envelope: SignedEnvelope, metadata: Metadata, place: Path, *, received_at: str) -> None:
         """Record a stored image durably: from now on a receipt may be given for it.
@@ -268,6 +271,27 @@ def describe(metadata: Metadata) -> dict[str, object]:
     }
 
 
+def keep_side(place: Path, side: Mapping[str, bytes]) -> None:
+    """Write what belongs beside decoded pixels (EXIF, ICC profile, DICOM header) next to the image, durably.
+
+    Nothing is overwritten; what is there already is not written twice.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    for name, blob in side.items():
+        for each in numbered(f"{place.name}.{_SIDE_NAME.sub('_', name)[:32]}"):
+            target = place.with_name(each)
+            if _holds(target, blob):
+                break
+            try:
+                with durable.atomic_file(target, mode=0o640, overwrite=False) as file:
+                    file.write(blob)
+            except FileExistsError:
+                continue
+            break
+
+
 def write_beside(folder: Path, write: Callable[[BinaryIO], Metadata]) -> tuple[Path, Metadata]:
     """Let `write` fill a file in `folder` and return the file and what `write` returned.
 
@@ -283,6 +307,46 @@ def write_beside(folder: Path, write: Callable[[BinaryIO], Metadata]) -> tuple[P
     return plain, metadata
 
 
+def make_whole(path: Path, mtime_ns: int) -> None:
+    """Give the file the original's modification time, its mode, and make its content durable.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, 0o640)
+            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise durable.storage_error(error) from error
+
+
+def _mount_of(folder: Path) -> Path:
+    """Return the mount point that a folder lies on, or would lie on if it were made."""
+    folder = Path(os.path.realpath(folder))
+    return next(each for each in (folder, *folder.parents) if os.path.ismount(each))
+
+
+def _holds(path: Path, blob: bytes) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size == len(blob) and path.read_bytes() == blob
+    except OSError as error:
+        raise durable.storage_error(error) from error
+
+
+def _remove_folder(folder: Path) -> None:
+    try:
+        for left in folder.iterdir():
+            left.unlink()
+        folder.rmdir()
+    except OSError as error:
+        raise durable.storage_error(error) from error
+
+
 def _same_content(one: Path, other: Path) -> bool:
     try:
         if not other.is_file() or one.stat().st_size != other.stat().st_size:
@@ -296,21 +360,12 @@ def _same_content(one: Path, other: Path) -> bool:
     return True
 
 
-def _sync(path: Path, mtime_ns: int) -> None:
-    """Give the file the original's modification time and make its content durable."""
+def _open_catalogue(path: Path) -> sqlite3.Connection:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fchmod(descriptor, 0o640)
-            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        # It holds file names. SQLite gives the mode of this file to the two beside it, whatever the umask is.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise durable.storage_error(error) from error
-
-
-def _open_catalogue(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -318,6 +373,12 @@ def _open_catalogue(path: Path) -> sqlite3.Connection:
         if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise LedgerCorrupt("the receiver's catalogue fails its integrity check")
         connection.executescript(_SCHEMA)
+    except sqlite3.OperationalError as error:
+        # Full, read-only, not ours: nothing that moving it aside would mend.
+        raise StorageError(
+            "the receiver's catalogue cannot be opened now",
+            hint="check the room, the owner and the mode of the state directory",
+        ) from error
     except sqlite3.DatabaseError as error:
         raise LedgerCorrupt(
             "the receiver's catalogue cannot be opened", hint="move it aside; the store itself is untouched"

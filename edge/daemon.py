@@ -20,7 +20,7 @@ from edge import __version__
 from edge.config import DeviceConfig
 from edge.delivery import Delivery
 from edge.envelope.sign import Receipt
-from edge.errors import NotConnected
+from edge.errors import NotConnected, StorageError, UnreadableFile
 from edge.intake.ledger import FileState, Ledger
 from edge.intake.watch import DEFAULT_IGNORED, Watcher
 from edge.keyring import DeviceKeyring
@@ -35,7 +35,10 @@ _LOG = logging.getLogger(__name__)
 _STATUS_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 0.5
 """How long a stop can go unnoticed while the folder is quiet."""
+_ONCE_LOOK_SECONDS: Final = 1.0
+"""With `once`, how often the folder is listed while images are still to be receipted: a look at thousands costs."""
 _ONCE_WAIT_SECONDS: Final = 0.1
+"""With `once`, how soon after the last receipt the last look comes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,7 @@ class Daemon:
             clock=clock,
             on_offered=self._delivery.offered,
             on_receipt=self._receipted,
+            on_damaged=self._damaged,
         )
         for image in self._delivery.recover():
             self._loop.add(image)
@@ -156,6 +160,7 @@ class Daemon:
         """Take files in and deliver them until `stop` is set or, with `once`, until nothing is left to wait for.
 
         Raises:
+            UnreadableFile: with `once`, the folder or a part of it could not be listed.
             BaseException: whatever ended the transfer thread, which nothing but a defect can.
         """
         self._loop.subscribe()
@@ -166,18 +171,32 @@ class Daemon:
         transfer.start()
         try:
             while not stop.is_set() and self._failure is None:
-                idle = self._loader.take_in(stop)
-                self._on_progress(self.summary())
+                idle = self._take_in(stop)
                 if self._once and idle and self._loop.unreceipted == 0:
                     break
-                self._wait(stop, idle=idle)
+                self._wait(stop)
         finally:
             done.set()
             transfer.join()
             self._transport.stop(Message(will.topic, self._status("offline")))
         if self._failure is not None:
             raise self._failure
+        if self._once and self._loader.paused and not stop.is_set():
+            raise UnreadableFile(f"not everything in the watched folder was seen: {self._loader.paused}")
         return self.summary()
+
+    def _take_in(self, stop: threading.Event) -> bool:
+        """Take in what has settled and return whether the folder holds nothing to wait for."""
+        try:
+            idle = self._loader.take_in(stop)
+            self._on_progress(self.summary())
+        except StorageError as error:
+            if not error.retryable:
+                raise
+            # What is in the folder is still there at the next look.
+            _LOG.warning("intake waits: %s", error.message)
+            return False
+        return idle
 
     def summary(self) -> Summary:
         """Count the files of the ledger by what became of them."""
@@ -190,17 +209,19 @@ class Daemon:
             images=sum(counts.values()) - ignored, arrived=arrived, refused=refused, stuck=stuck, ignored=ignored
         )
 
-    def _wait(self, stop: threading.Event, *, idle: bool) -> None:
+    def _wait(self, stop: threading.Event) -> None:
         """Sleep until a look is worth while: an event, a settle interval, the next rescan, a stop."""
         timeout = self._config.watch.rescan
         if self._loader.next_look is not None:
             timeout = min(timeout, max(0.0, self._loader.next_look - self._clock()))
-        if self._once and idle:
-            timeout = min(timeout, _ONCE_WAIT_SECONDS)
+        if self._once:
+            # Whether there is anything left to wait for can only be seen by looking.
+            timeout = min(timeout, _ONCE_LOOK_SECONDS)
         deadline = self._clock() + timeout
+        pause = _ONCE_WAIT_SECONDS if self._once else _STOP_SECONDS
         while not stop.is_set() and self._failure is None:
             left = deadline - self._clock()
-            if left <= 0 or self._watcher.wait(min(left, _STOP_SECONDS)):
+            if left <= 0 or self._watcher.wait(min(left, pause)) or (self._once and self._loop.unreceipted == 0):
                 return
 
     def _sealed(self, sealed: Sealed, image: SpooledImage) -> None:
@@ -221,6 +242,13 @@ class Daemon:
     def _receipted(self, image: SpooledImage, receipt: Receipt) -> None:
         self._delivery.receipted(image, receipt)
         self._on_receipt(receipt)
+        if self._loader.holds:
+            # There is room now. Otherwise a receipt is no reason to list a folder of thousands of files.
+            self._watcher.wake()
+
+    def _damaged(self, image: SpooledImage) -> None:
+        self._delivery.damaged(image)
+        self._loader.look_again(image.origin.relative)
         self._watcher.wake()
 
     # --- status -----------------------------------------------------------------------------------------------------
@@ -238,20 +266,28 @@ class Daemon:
         self._generation, self._status_at = generation, self._clock() + _STATUS_SECONDS
 
     def _status(self, state: str) -> bytes:
-        counts = self._ledger.counts()
         status = {
             "id": self._config.device.id,
             "role": "device",
             "state": state,
             "boot": self._boot,
             "version": __version__,
-            "waiting": counts[FileState.SEALED] + counts[FileState.OFFERED],
-            "stuck": counts[FileState.STUCK],
-            "quarantined": counts[FileState.QUARANTINED],
-            "spool_bytes": self._spool.used_bytes(),
             "paused": self._loader.paused,
         }
-        return json.dumps(status).encode()
+        return json.dumps(status | self._figures()).encode()
+
+    def _figures(self) -> dict[str, int]:
+        """Return how much waits, nothing where the disk does not say: a status must not end the transfer."""
+        try:
+            counts = self._ledger.counts()
+            return {
+                "waiting": counts[FileState.SEALED] + counts[FileState.OFFERED],
+                "stuck": counts[FileState.STUCK],
+                "quarantined": counts[FileState.QUARANTINED],
+                "spool_bytes": self._spool.used_bytes(),
+            }
+        except StorageError:
+            return {}
 
     def _timestamp(self) -> str:
         return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")

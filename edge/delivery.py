@@ -12,12 +12,14 @@ from pathlib import Path
 from edge.config import WatchTable
 from edge.disposal import dispose
 from edge.envelope.sign import Receipt, ReceiptStatus
-from edge.errors import EdgeError
+from edge.errors import EdgeError, StorageError
 from edge.intake.ledger import FileState, Ledger, LedgerEntry
+from edge.intake.states import DAMAGED_IN_SPOOL, MISSING_FROM_SPOOL
 from edge.records import SettledFile
 from edge.spool import Spool, SpooledImage
 
 _LOG = logging.getLogger(__name__)
+_LOST_HINT = "it is sealed once more as long as its original is in the watched folder; check the device's disk"
 
 
 class Delivery:
@@ -48,9 +50,23 @@ class Delivery:
             self._spool.quarantine(image)
         else:
             _LOG.info("image %s is stored at %s", name, receipt.receiver)
-            entry = self._ledger.advance(name, FileState.RECEIPTED, now=self._timestamp())
+            try:
+                entry = self._ledger.advance(name, FileState.RECEIPTED, now=self._timestamp())
+            except StorageError:
+                if not self._spool.exhausted:
+                    raise
+                # A full disk would stay full for ever: what the hospital has makes room to record that it has it.
+                self._spool.discard(image)
+                entry = self._ledger.advance(name, FileState.RECEIPTED, now=self._timestamp())
             self._spool.discard(image)
             self._dispose(entry)
+
+    def damaged(self, image: SpooledImage) -> None:
+        """Set aside an image that the spool no longer holds as it was signed; its original is sealed once more."""
+        name = image.image_id.hex()
+        _LOG.error("image %s is damaged in the spool", name)
+        self._ledger.quarantine(name, reason=DAMAGED_IN_SPOOL, hint=_LOST_HINT, now=self._timestamp())
+        self._spool.quarantine(image)
 
     def known(self, entry: LedgerEntry, file: SettledFile) -> None:
         """Dispose of a file that came back with content already delivered, as its first copy was."""
@@ -87,18 +103,10 @@ class Delivery:
             if entry.state is FileState.RECEIPTED:
                 self._dispose(entry)
             elif entry.image_id not in spooled:
-                # Somebody removed the sealed file. The original may still be there: it is sealed once more.
+                # Somebody removed the sealed file. Where the original is gone too, the row is all that tells of it.
                 _LOG.error("image %s is missing from the spool", entry.image_id)
-                self._ledger.quarantine(entry, reason="missing-from-spool", now=self._timestamp())
-                self._seal_again(entry)
+                self._ledger.quarantine(entry, reason=MISSING_FROM_SPOOL, hint=_LOST_HINT, now=self._timestamp())
         return waiting
-
-    def _seal_again(self, entry: LedgerEntry) -> None:
-        try:
-            self._ledger.advance(entry, FileState.SEEN, now=self._timestamp())
-        except EdgeError:
-            # New content stands under its name by now; this one stays quarantined, and listed.
-            _LOG.error("image %s cannot be sealed again", entry.image_id)
 
     def _dispose(self, entry: LedgerEntry) -> None:
         """Dispose of the original of a receipted image, if it is still there."""

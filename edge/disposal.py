@@ -5,15 +5,20 @@ The original is touched only while it is still, byte for byte, what was delivere
 
 from __future__ import annotations
 
-import shutil
+import hashlib
+import os
+from io import FileIO
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from edge import durable
 from edge.config.tables import Original
-from edge.errors import IntakeError, VanishedFile
-from edge.intake.opening import hash_file
+from edge.errors import ChangedWhileRead, UnreadableFile, VanishedFile
+from edge.intake.opening import hash_file, opened
 from edge.names import numbered
 from edge.records import SettledFile
+
+_STEP_BYTES: Final = 1 << 20
 
 
 def dispose(file: SettledFile, sha256: bytes, *, policy: Original, move_to: Path | None) -> str:
@@ -28,28 +33,51 @@ def dispose(file: SettledFile, sha256: bytes, *, policy: Original, move_to: Path
     try:
         if hash_file(file) != sha256:
             return "changed"
+        if policy == "move" and move_to is not None:
+            _copy(file, sha256, move_to)
+        with opened(file):
+            pass  # reading took its time: by now the name may belong to a new image
     except VanishedFile:
         return "gone"
-    except IntakeError as error:
-        if error.code == "changed-while-read":
-            return "changed"
-        raise
-    if policy == "delete" or move_to is None:
-        durable.remove_durably(file.path)
-        return "deleted"
-    _move(file, move_to)
-    return "moved"
+    except ChangedWhileRead:
+        return "changed"
+    durable.remove_durably(file.path)
+    return "moved" if policy == "move" else "deleted"
 
 
-def _move(file: SettledFile, move_to: Path) -> None:
-    """Copy durably, then remove: the target may be another file system, and a rename would not say so in time."""
+def _copy(file: SettledFile, sha256: bytes, move_to: Path) -> None:
+    """Copy durably; the original is removed after that: the target may be another file system."""
     folder = (move_to / file.relative).parent
     durable.make_folder(folder)
     for name in numbered(file.path.name):
+        if _holds(folder / name, file.size, sha256):
+            return  # copied just before a crash
         try:
-            with durable.atomic_file(folder / name, overwrite=False) as copy, file.path.open("rb") as original:
-                shutil.copyfileobj(original, copy, 1 << 20)
+            with durable.atomic_file(folder / name, overwrite=False) as copy, opened(file) as original:
+                _copy_content(original, copy, sha256)
+                os.utime(copy.fileno(), ns=(file.mtime_ns, file.mtime_ns))
         except FileExistsError:
             continue
-        break
-    durable.remove_durably(file.path)
+        except OSError as error:
+            raise UnreadableFile("the original cannot be copied now") from error
+        return
+
+
+def _copy_content(original: FileIO, copy: BinaryIO, sha256: bytes) -> None:
+    digest = hashlib.sha256()
+    while piece := original.read(_STEP_BYTES):
+        digest.update(piece)
+        copy.write(piece)
+    copy.flush()
+    if digest.digest() != sha256:
+        raise ChangedWhileRead("the original changed while it was copied")
+
+
+def _holds(path: Path, size: int, sha256: bytes) -> bool:
+    try:
+        if not path.is_file() or path.stat().st_size != size:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest() == sha256
+    except OSError as error:
+        raise durable.storage_error(error) from error

@@ -17,7 +17,7 @@ from edge.chaos import cipher, keyfile
 from edge.chaos.layout import Layout
 from edge.envelope import metadata, seal, sign, wire
 from edge.envelope.metadata import Metadata
-from edge.errors import ChangedWhileRead, KeyringError
+from edge.errors import ChangedWhileRead, KeyringError, UnreadableFile
 from edge.records import ChaosParameters, CipherImage, Domain, KeyFileMode, PixelImage, Scan
 
 
@@ -88,7 +88,8 @@ def encrypt(
     on the way: each band is deciphered with freshly made keys and compared before it is sealed.
 
     Raises:
-        ChangedWhileRead: the source is not what `scan` says; nothing of the sink may be kept.
+        ChangedWhileRead, UnreadableFile: the source is not what `scan` says, or cannot be read; nothing of the sink may
+            be kept.
         CipherError, MalformedEnvelope, KeyringError: as the stages say.
     """
     # settled file > what is known of it
@@ -188,7 +189,11 @@ class _Checked:
         self._digest = hashlib.sha256()
 
     def readinto(self, target: memoryview, /) -> int | None:
-        count = self._source.readinto(target)
+        try:
+            count = self._source.readinto(target)
+        except OSError as error:
+            # A share that hangs up in the middle of a file: a later look can help.
+            raise UnreadableFile("the file cannot be read to its end") from error
         if self._sha256 is not None and count:
             self._digest.update(target[:count])
         return count

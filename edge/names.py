@@ -11,7 +11,7 @@ _NAME_MAX_BYTES: Final = 200
 """Leaves room below the usual 255 bytes for a counter and the suffix of decoded pixels."""
 _SUFFIX_MAX_BYTES: Final = 16
 # Separators (also those of other systems), control characters, and what turns the direction of text around.
-_HARMFUL: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\u2028-\u202e\u2066-\u2069\ufeff]')
+_HARMFUL: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]')
 
 
 def harmless_name(name: bytes) -> str:

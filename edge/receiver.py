@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from edge import __version__, decrypt, durable
-from edge.archive import Archive, write_beside
+from edge import __version__, decrypt, durable, protocol
+from edge.archive import Archive, keep_side, write_beside
 from edge.config import ReceiverConfig
 from edge.envelope import sign
 from edge.envelope.metadata import Metadata
 from edge.envelope.sign import Receipt, ReceiptStatus, SignedEnvelope, VerifiedManifest
-from edge.errors import EdgeError, EnvelopeError, NotConnected, ReplayedEnvelope, StorageError, WrongAudience
+from edge.errors import EdgeError, EnvelopeError, NotConnected, ReplayedEnvelope, StorageError
 from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
 from edge.transfer.messages import Topics
@@ -33,6 +33,7 @@ from edge.transport.base import Message, Transport
 
 _LOG = logging.getLogger(__name__)
 _STATUS_SECONDS: Final = 60.0
+_PART_NAME: Final = re.compile(rf"({protocol.IDENTITY_PATTERN})-([0-9a-f]{{32}})\.(?:part|have|key)")
 _BULK_FACTOR: Final = 4
 """An explicit key file and the decoded pixels of a compressed file make a bulk larger than the file they come from."""
 
@@ -133,6 +134,10 @@ class Receiver:
     def judge(self, signed: SignedEnvelope) -> VerifiedManifest | bytes | None:
         """Verify a manifest; answer with a receipt where the image is known or can never be accepted."""
         manifest = signed.manifest
+        if manifest.audience != self._keyring.receiver_id:
+            # Before anything is verified: a device of another receiver is unknown here, and only that one answers it.
+            self.counts.not_ours += 1
+            return None
         try:
             verified = sign.verify_manifest(
                 signed,
@@ -144,9 +149,6 @@ class Receiver:
             known = self.archive.find(manifest.device, manifest.image_id)
             if known is not None and known.manifest_hash != signed.manifest_hash:
                 raise ReplayedEnvelope("another image came under this id before")
-        except WrongAudience:
-            self.counts.not_ours += 1
-            return None
         except EnvelopeError as error:
             self.counts.rejected += 1
             _LOG.warning("offer of %s rejected: %s", manifest.image_id.hex(), error.code)
@@ -199,7 +201,7 @@ class Receiver:
             # > store > record
             place = self.archive.keep(plain, suffix, envelope.envelope, metadata)
             if metadata.pixels is not None:
-                self.archive.keep_beside(place, metadata.pixels.side)
+                keep_side(place, metadata.pixels.side)
             self.archive.record(envelope.envelope, metadata, place, received_at=self._timestamp())
         if self._on_stored is not None:
             self._on_stored(envelope.envelope, metadata, place)
@@ -247,9 +249,16 @@ class Receiver:
             "version": __version__,
             "stored": self.counts.stored,
             "rejected": self.counts.rejected,
-            "free_bytes": shutil.disk_usage(self._config.receiver.store).free,
+            "free_bytes": self._free_bytes(),
         }
         return json.dumps(status).encode()
+
+    def _free_bytes(self) -> int | None:
+        """Return how much room the store has, None where it does not answer: a share may have gone."""
+        try:
+            return durable.free_bytes(self._config.receiver.store)
+        except StorageError:
+            return None
 
     def _timestamp(self) -> str:
         return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
@@ -257,6 +266,6 @@ class Receiver:
     def _sweep_parts(self) -> None:
         """Remove the parts of images that were recorded just before a crash."""
         for path in self._parts.iterdir():
-            device, _, image_id = path.stem.rpartition("-")
-            if len(image_id) == 32 and self.archive.find(device, bytes.fromhex(image_id)) is not None:
+            match = _PART_NAME.fullmatch(path.name)
+            if match is not None and self.archive.find(match[1], bytes.fromhex(match[2])) is not None:
                 path.unlink(missing_ok=True)

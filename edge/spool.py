@@ -8,9 +8,11 @@ or torn ledger can be rebuilt, and no image is sealed twice after a crash. Nothi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ from edge.records import SettledFile
 
 _NAME: Final = re.compile(r"(\d{16})-([0-9a-f]{32})\.sealed")
 _QUARANTINE: Final = "quarantine"
+_LAST_BYTES: Final = 1 << 20
+"""Less free space than this is none: SQLite may need some pages of its log for one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,11 @@ class SpooledImage:
         """The image's id."""
         return self.envelope.manifest.image_id
 
+    @property
+    def sealed_bytes(self) -> int:
+        """The bytes of the sealed image."""
+        return len(self.envelope.raw) + self.envelope.manifest.bulk_bytes
+
     def read_chunk(self, number: int, chunk_bytes: int) -> bytes:
         """Return chunk `number` of the bulk.
 
@@ -77,6 +86,26 @@ class SpooledImage:
         if len(chunk) != length:
             raise StorageError("a sealed image in the spool is shorter than it was written")
         return chunk
+
+    def check(self) -> None:
+        """Insist that the bulk still is, byte for byte, what was signed.
+
+        Raises:
+            EnvelopeError: it is gone, cut or changed, and can never be delivered.
+            StorageError: the disk does not say now.
+        """
+        digest = hashlib.sha256()
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(len(self.envelope.raw))
+                while piece := file.read(protocol.SEALING_STEP_BYTES):
+                    digest.update(piece)
+        except FileNotFoundError as error:
+            raise EnvelopeError("a sealed image in the spool is gone") from error
+        except OSError as error:
+            raise durable.storage_error(error) from error
+        if digest.digest() != self.envelope.digest:
+            raise EnvelopeError("a sealed image in the spool is not what was written")
 
 
 class Spool:
@@ -100,6 +129,9 @@ class Spool:
         durable.make_folder(folder / _QUARANTINE)
         durable.sweep_temporaries(folder)
         self._sweep_origins()
+        # Counted along: listing a spool of 10,000 images for every new one would take longer than sealing it.
+        self._lock = threading.Lock()
+        self._used = self.used_bytes()
 
     def put(
         self, sequence: int, image_id: bytes, origin: Origin, write: Callable[[BinaryIO], SignedEnvelope]
@@ -120,7 +152,10 @@ class Spool:
         except BaseException:
             durable.remove_durably(beside)
             raise
-        return SpooledImage(path, sequence, envelope, origin)
+        image = SpooledImage(path, sequence, envelope, origin)
+        with self._lock:
+            self._used += image.sealed_bytes
+        return image
 
     def require_room(self, size: int) -> None:
         """Insist that an image of `size` bytes fits.
@@ -128,16 +163,34 @@ class Spool:
         Raises:
             SpoolFull: it does not; the caller waits.
         """
-        used = self.used_bytes()
-        if used and used + size > self._max_bytes:
-            raise SpoolFull("the spool has reached its size limit")
+        if self._exceeds(size):
+            # Somebody may have removed images by hand: the folder is the truth.
+            with self._lock:
+                self._used = self.used_bytes()
+            if self._exceeds(size):
+                raise SpoolFull("the spool has reached its size limit")
         if durable.free_bytes(self._folder) < self._reserve_bytes + size + size // 512 + protocol.HEADER_MAX_BYTES:
             raise SpoolFull("the disk of the spool has less free space than the reserve")
 
+    def _exceeds(self, size: int) -> bool:
+        return self._used > 0 and self._used + size > self._max_bytes
+
     def used_bytes(self) -> int:
-        """Return the bytes of all sealed images, the quarantined ones too."""
-        folders = (self._folder, self._folder / _QUARANTINE)
-        return sum(path.stat().st_size for folder in folders for path in folder.glob("*.sealed"))
+        """Return the bytes of all sealed images, the quarantined ones too.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        return sum(_size(path) for folder in (self._folder, self._folder / _QUARANTINE) for path in _sealed(folder))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the disk has no room left even for a word in the ledger.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        return durable.free_bytes(self._folder) < _LAST_BYTES
 
     def images(self) -> list[SpooledImage]:
         """Return the images to be delivered, oldest first. One that cannot be read is quarantined and left out."""
@@ -158,8 +211,14 @@ class Spool:
         Raises:
             StorageError: the disk refused.
         """
-        durable.remove_durably(image.path)
-        durable.remove_durably(image.path.with_suffix(".origin"))
+        with self._lock:
+            durable.remove_durably(image.path)
+            self._used = max(0, self._used - image.sealed_bytes)
+        # An origin that a power cut brings back is swept at the next start: this removal needs no sync of its own.
+        try:
+            image.path.with_suffix(".origin").unlink(missing_ok=True)
+        except OSError as error:
+            raise durable.storage_error(error) from error
 
     def quarantine(self, image: SpooledImage) -> None:
         """Move an image aside that can never be delivered as it is; it is kept.
@@ -196,12 +255,31 @@ def read_envelope(file: wire.Readable) -> SignedEnvelope:
     return sign.read_manifest(wire.SequenceReader(file).small_item(protocol.MANIFEST_MAX_BYTES))
 
 
+def _sealed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.glob("*.sealed"))
+    except OSError as error:
+        raise durable.storage_error(error) from error
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # another thread has discarded it since the folder was listed
+    except OSError as error:
+        raise durable.storage_error(error) from error
+
+
 def _read(path: Path, sequence: int, image_id: bytes) -> SpooledImage:
     try:
         with path.open("rb") as file:
             envelope = read_envelope(file)
         size = path.stat().st_size
         origin = _decode_origin(path.with_suffix(".origin").read_bytes())
+    except FileNotFoundError as error:
+        # A quarantine that a power cut interrupted: the origin is moved aside first.
+        raise EnvelopeError("a sealed image in the spool has lost its origin") from error
     except OSError as error:
         raise durable.storage_error(error) from error
     if size != len(envelope.raw) + envelope.manifest.bulk_bytes or envelope.manifest.image_id != image_id:

@@ -1,5 +1,7 @@
 """Fixtures that more than one part of the suite needs."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +15,14 @@ def shared_images() -> Path:
     if not (SHARED_IMAGES / "MANIFEST.csv").is_file():
         pytest.skip("real images are absent: ../shared/images")
     return SHARED_IMAGES
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Undo what a command line that ran inside this process did to the loggers."""
+    loggers = [logging.getLogger(name) for name in ("edge", "")]
+    before = [(each, each.handlers[:], each.level, each.propagate) for each in loggers]
+    yield
+    for each, handlers, level, propagate in before:
+        each.handlers[:], each.propagate = handlers, propagate
+        each.setLevel(level)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -40,6 +43,7 @@ def build_parser(program: str, description: str, epilog: str) -> argparse.Argume
 
 def run(program: str, command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Run a command; an error becomes a sentence, a hint and its exit code."""
+    _open_standard_streams()
     try:
         return command(arguments)
     except EdgeError as error:
@@ -52,6 +56,23 @@ def run(program: str, command: Callable[[argparse.Namespace], int], arguments: a
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return int(ExitCode.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the last stop: the text of a foreign exception may quote a file's name
+        print(f"{program}: internal error ({type(error).__name__})", file=sys.stderr)
+        for frame in traceback.extract_tb(error.__traceback__):
+            print(f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}", file=sys.stderr)
+        print("hint: this is a defect; report it with the lines above, they hold no patient data", file=sys.stderr)
+        return int(ExitCode.INTERNAL)
+
+
+def _open_standard_streams() -> None:
+    """Open the standard streams that the caller closed: a native library's message must not end in a file of ours."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
 def print_error(program: str, error: EdgeError) -> None:

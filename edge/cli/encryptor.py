@@ -35,7 +35,8 @@ a first try on one machine:
   edge-receiver --config keys/receiver/config.toml
   edge-encryptor --watch /scans --config keys/device/config.toml
 
-without --config, $EDGE_ENCRYPTOR_CONFIG, ./device/config.toml and /etc/edge-encryptor/device/config.toml are tried.
+without --config these are tried, in this order: $EDGE_ENCRYPTOR_CONFIG,
+./device/config.toml, /etc/edge-encryptor/device/config.toml
 """
 
 
@@ -167,11 +168,10 @@ def _watch(arguments: argparse.Namespace) -> int:
         stop = stack.enter_context(common.stop_on_signals())
         inspector = stack.enter_context(inspector_for(config))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-")))
-        durable.make_folder(config.device.state)
         if not arguments.dry_run:
+            durable.make_folder(config.device.state)
             stack.enter_context(durable.lock_folder(config.device.state))
-            scratch = config.device.state / "scratch"
-            durable.make_folder(scratch)
+            scratch = _empty_scratch(config.device.state / "scratch")
         sealer = sealer_for(config, keyring, inspector, scratch=scratch, operator_time=arguments.datetime)
         stack.callback(sealer.close)
         if arguments.dry_run:
@@ -198,6 +198,14 @@ def _watch(arguments: argparse.Namespace) -> int:
     if not summary.all_arrived:
         raise NotDelivered(f"{summary.not_arrived} of {summary.images} did not arrive")
     return int(ExitCode.OK)
+
+
+def _empty_scratch(folder: Path) -> Path:
+    """Make the folder of decoded pixels, and remove those that an interrupted run left in clear."""
+    durable.make_folder(folder)
+    for left in folder.glob("pixels-*.raw"):
+        durable.remove_durably(left)
+    return folder
 
 
 class _Progress:
@@ -265,10 +273,10 @@ def _encrypt(arguments: argparse.Namespace) -> int:
                 target = _seal_beside(sealer, ledger, path, arguments.output)
             except EdgeError as error:
                 # One bad file does not keep the others from being sealed.
-                common.print_error(f"{PROGRAM}: {path}", error)
+                common.print_error(f"{PROGRAM}: {common.printable(str(path))}", error)
                 failed = error
             else:
-                print(target)
+                print(common.printable(str(target)))
     return int(ExitCode.OK if failed is None else failed.exit_code)
 
 

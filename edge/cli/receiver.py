@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 from tqdm import tqdm
 
 from edge import decrypt, durable
-from edge.archive import describe, write_beside
+from edge.archive import describe, keep_side, make_whole, write_beside
 from edge.cli import common
 from edge.config import ReceiverConfig
 from edge.envelope import sign
@@ -32,7 +32,8 @@ PROGRAM: Final = "edge-receiver"
 _ONCE_QUIET_SECONDS: Final = 10.0
 """With --once, so long without anything to do means that all devices have been served."""
 _EPILOG: Final = """\
-without --config, $EDGE_RECEIVER_CONFIG, ./receiver/config.toml and /etc/edge-encryptor/receiver/config.toml are tried.
+without --config these are tried, in this order: $EDGE_RECEIVER_CONFIG,
+./receiver/config.toml, /etc/edge-encryptor/receiver/config.toml
 """
 
 
@@ -155,38 +156,49 @@ def _decrypt(arguments: argparse.Namespace) -> int:
     failed: EdgeError | None = None
     for path in tqdm(arguments.files, unit="file", disable=not sys.stderr.isatty() or len(arguments.files) == 1):
         try:
-            print(_open_into(config, keyring, path, arguments.output))
+            print(common.printable(str(_open_into(config, keyring, path, arguments.output))))
         except EdgeError as error:
             # One refused file does not keep the others from being opened.
-            common.print_error(f"{PROGRAM}: {path}", error)
+            common.print_error(f"{PROGRAM}: {common.printable(str(path))}", error)
             failed = error
     return int(ExitCode.OK if failed is None else failed.exit_code)
 
 
 def _open_into(config: ReceiverConfig, keyring: ReceiverKeyring, path: Path, output: Path) -> Path:
     """Open one sealed file under its own harmless name; nothing is overwritten, nothing half-made is left."""
-    with (
-        _sealed(path) as (file, signed),
-        tempfile.TemporaryDirectory(prefix=".edge-", dir=output) as folder_name,
-        tempfile.TemporaryFile(dir=output) as scratch,
-    ):
-        folder = Path(folder_name)
-        envelope = _verified(config, keyring, file, signed)
+    try:
+        with (
+            _sealed(path) as (file, signed),
+            tempfile.TemporaryDirectory(prefix=".edge-", dir=output) as folder_name,
+            tempfile.TemporaryFile(dir=output) as scratch,
+        ):
+            folder = Path(folder_name)
+            envelope = _verified(config, keyring, file, signed)
 
-        def write(target: BinaryIO) -> Metadata:
-            return decrypt.decrypt(envelope, file, target, unwrappers=keyring.unwrappers, scratch=scratch)
+            def write(target: BinaryIO) -> Metadata:
+                return decrypt.decrypt(envelope, file, target, unwrappers=keyring.unwrappers, scratch=scratch)
 
-        plain, metadata = write_beside(folder, write)
-        suffix = ""
+            plain, metadata = write_beside(folder, write)
+            return _place(folder, plain, metadata, output)
+    except OSError as error:
+        raise durable.storage_error(error) from error
+
+
+def _place(folder: Path, plain: Path, metadata: Metadata, output: Path) -> Path:
+    """Give a deciphered image, and what belongs beside its pixels, a free name in `output`."""
+    suffix = ""
+    if metadata.pixels is not None:
+        plain = encode_pixels(plain, metadata.pixels, folder / "image")
+        suffix = plain.suffix
+    make_whole(plain, metadata.mtime_ns)
+    for name in numbered(harmless_name(metadata.name) + suffix):
+        try:
+            durable.put_in_place(plain, output / name, overwrite=False)
+        except FileExistsError:
+            continue
         if metadata.pixels is not None:
-            plain = encode_pixels(plain, metadata.pixels, folder / "image")
-            suffix = plain.suffix
-        for name in numbered(harmless_name(metadata.name) + suffix):
-            try:
-                durable.put_in_place(plain, output / name, overwrite=False)
-            except FileExistsError:
-                continue
-            return output / name
+            keep_side(output / name, metadata.pixels.side)
+        return output / name
     raise AssertionError("unreachable: the names never end")
 
 
@@ -238,8 +250,8 @@ def _verify(arguments: argparse.Namespace) -> int:
             with _sealed(path) as (file, signed):
                 _verified(config, keyring, file, signed)
         except EdgeError as error:
-            print(f"{path}: refused: {error.code}: {error.message}")
+            print(f"{common.printable(str(path))}: refused: {error.code}: {error.message}")
             code = error.exit_code
         else:
-            print(f"{path}: verified")
+            print(f"{common.printable(str(path))}: verified")
     return int(code)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.errors import EdgeError, EmptyFile, IntakeError
+from edge.errors import EdgeError, EmptyFile, IncompleteFile, IntakeError
 from edge.records import SettledFile
 
 # An incomplete file is tried again after 2, 4, 8 ... intervals: a slow copy that stalls keeps its size and mtime for a
@@ -98,14 +98,18 @@ class Settler:
                 settled.append(_settled(file))
         vanished = tuple(track.file for relative, track in self._tracks.items() if relative not in tracks)
         self._tracks = tracks
-        waiting = [track for track in tracks.values() if not track.handed_out]
-        next_look = min((self._next_change(track, now) for track in waiting), default=math.inf)
         return SettleResult(
             settled=tuple(sorted(settled, key=lambda file: (file.mtime_ns, file.relative))),
-            waiting=len(waiting),
-            next_look=None if math.isinf(next_look) else next_look,
+            waiting=sum(not track.handed_out for track in tracks.values()),
+            next_look=self.next_look(now),
             vanished=vanished,
         )
+
+    def next_look(self, now: float) -> float | None:
+        """Return the monotonic time of the next look that can change anything, None if none can; `defer` changes it."""
+        waiting = (track for track in self._tracks.values() if not track.handed_out)
+        moment = min((self._next_change(track, now) for track in waiting), default=math.inf)
+        return None if math.isinf(moment) else moment
 
     def defer(self, file: FoundFile | SettledFile, error: EdgeError, now: float) -> None:
         """Take back a file that was handed out too early or could not be carried on: it is looked at again.
@@ -117,9 +121,16 @@ class Settler:
         if track is None or not _same_content(track.file, file):
             return
         track.handed_out = False
+        if not track.attempts and not isinstance(error, IncompleteFile):
+            # Reading a large file may have taken longer than `stuck_after`: it gets a second try before it is stuck.
+            track.still_since = now
         track.error = error
         track.attempts = min(track.attempts + 1, _MOST_DOUBLINGS)
         track.due = now + min(self._interval * _GROWTH**track.attempts, _LONGEST_DELAY)
+
+    def forget(self, relative: str) -> None:
+        """Hand the file of this relative path out once more, as if it had just been found."""
+        self._tracks.pop(relative, None)
 
     def take(self, file: FoundFile | SettledFile) -> None:
         """Count a stuck file as handed out: it is carried as it is, or given up, until it changes."""

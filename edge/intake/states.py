@@ -58,6 +58,10 @@ CARRIED: Final = (
     FileState.QUARANTINED,
 )
 
+# Reasons of images whose sealed file the spool has lost: while their originals stand, they are sealed once more.
+MISSING_FROM_SPOOL: Final = "missing-from-spool"
+DAMAGED_IN_SPOOL: Final = "damaged-in-spool"
+
 
 class FileVersion(Protocol):
     """One content of one file: what `FoundFile`, `SettledFile`, the spool's origin and `LedgerEntry` have in common."""
@@ -136,6 +140,11 @@ class LedgerEntry:
     domain: str
     first_seen: str
     changed: str
+
+    @property
+    def lost(self) -> bool:
+        """Whether the spool has lost the sealed image, so that it must be sealed once more."""
+        return self.state is FileState.QUARANTINED and self.reason in (MISSING_FROM_SPOOL, DAMAGED_IN_SPOOL)
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> Self:

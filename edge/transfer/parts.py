@@ -43,6 +43,7 @@ class PartFile:
         stem = f"{manifest.device}-{manifest.image_id.hex()}"
         self._part, self._have, self._key = (folder / f"{stem}.{kind}" for kind in ("part", "have", "key"))
         key = verified.envelope.manifest_hash + chunk_bytes.to_bytes(4, "big")
+        self._bulk_file = self._have_file = -1
         try:
             if not (self._key.exists() and self._key.read_bytes() == key):
                 self.remove()
@@ -53,6 +54,8 @@ class PartFile:
             self._have_file = os.open(self._have, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self._written = self._resume()
         except OSError as error:
+            # The device offers the image again and again: nothing may stay open of what failed.
+            self.close()
             raise durable.storage_error(error) from error
 
     def __enter__(self) -> Self:
@@ -130,7 +133,7 @@ class PartFile:
     def close(self) -> None:
         """Let go of the files; what has come stays."""
         for name in ("_bulk_file", "_have_file"):
-            descriptor = getattr(self, name, -1)
+            descriptor = getattr(self, name)
             if descriptor >= 0:
                 os.close(descriptor)
                 setattr(self, name, -1)

@@ -25,6 +25,8 @@ _LOG = logging.getLogger(__name__)
 _IDLE_SECONDS: Final = 0.25
 _STALLS_MAX: Final = 6
 """After so many stalls in a row a slot is given to another image; the device offers this one again."""
+_MESSAGES_MAX: Final = 256
+"""How many messages one step takes: a flood of them must not keep stalled images and the end of the run waiting."""
 _WAITING_MAX: Final = 1024
 """How many judged offers wait for a slot. One that finds no room is offered again by its device."""
 
@@ -108,10 +110,13 @@ class ReceiveLoop:
 
     def step(self) -> None:
         """Take the messages that are there, or wait briefly for one; start what waits; ask again for what stalled."""
-        message = self._transport.receive(_IDLE_SECONDS)
-        while message is not None:
+        timeout = _IDLE_SECONDS
+        for _ in range(_MESSAGES_MAX):
+            message = self._transport.receive(timeout)
+            if message is None:
+                break
             self._take(message)
-            message = self._transport.receive(0.0)
+            timeout = 0.0
         try:
             self._start_waiting()
             self._ask_again()
@@ -119,6 +124,9 @@ class ReceiveLoop:
             return  # stalls ask again once there is a connection
         except StorageError as error:
             _LOG.warning("store: %s", error.message)
+        except Exception as error:  # noqa: BLE001 - one device's image must not end the service of all others
+            self.counts.faults += 1
+            _LOG.error("an image met a defect: %s", type(error).__name__)
 
     def close(self) -> None:
         """Let go of the part files; what has come stays for the next start."""
@@ -158,17 +166,22 @@ class ReceiveLoop:
         self.counts.offers += 1
         key = (device, signed.manifest.image_id)
         fetch = self._active.get(key)
-        if fetch is not None and fetch.part.verified.envelope.raw == offer.manifest:
-            if fetch.part.chunk_bytes == offer.chunk_bytes:
-                # The device starts anew, or has not heard us: what was on its way is lost.
-                fetch.asked.clear()
-                self._ask(fetch)
-                return
-            self._drop(key)
+        if (
+            fetch is not None
+            and fetch.part.verified.envelope.raw == offer.manifest
+            and fetch.part.chunk_bytes == offer.chunk_bytes
+        ):
+            # The device starts anew, or has not heard us: what was on its way is lost.
+            fetch.asked.clear()
+            self._ask(fetch)
+            return
         verdict = self._judge.judge(signed)
         if isinstance(verdict, bytes):
             self._answer(device, verdict)
         elif verdict is not None and (key in self._waiting or len(self._waiting) < _WAITING_MAX):
+            if fetch is not None:
+                # Only now: a forged offer must not end the pull of the true image.
+                self._drop(key)
             self._waiting[key] = (verdict, offer.chunk_bytes)
             self._start_waiting()
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Final
 
 from edge import protocol
@@ -26,6 +25,10 @@ from edge.transport.base import Message, Transport
 _LOG = logging.getLogger(__name__)
 _IDLE_SECONDS: Final = 0.05
 """How long one look into an empty inbox may take: it bounds the time to a newly sealed image's first offer."""
+_PENDING_MAX: Final = 256
+"""How many chunks of one image a receiver may ask for at once: the largest credit that a receiver can be given."""
+_MESSAGES_MAX: Final = 256
+"""How many messages one step takes: a flood of them must not keep chunks, offers and the end of the run waiting."""
 _LIVES_MAX: Final = 1024
 """How many receivers' statuses are remembered: anybody who may publish a status could otherwise fill the memory."""
 
@@ -39,6 +42,7 @@ class _Outstanding:
     offer_at: float
     chunk_bytes: int = 0
     claimer: str = ""
+    served: int = 0  # chunks since the image was last known to be whole
     pending: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
 
@@ -74,6 +78,7 @@ class SendLoop:
         clock: Callable[[], float],
         on_offered: Callable[[SpooledImage], None],
         on_receipt: Callable[[SpooledImage, Receipt], None],
+        on_damaged: Callable[[SpooledImage], None] = lambda _image: None,
     ) -> None:
         self._device = device
         self._transport = transport
@@ -87,10 +92,11 @@ class SendLoop:
         self._clock = clock
         self._on_offered = on_offered
         self._on_receipt = on_receipt
-        self._added: SimpleQueue[SpooledImage] = SimpleQueue()
+        self._on_damaged = on_damaged
+        self._added: deque[SpooledImage] = deque()
         self._waiting: OrderedDict[bytes, SpooledImage] = OrderedDict()
         self._outstanding: OrderedDict[bytes, _Outstanding] = OrderedDict()
-        self._lives: dict[str, str] = {}
+        self._lives: set[tuple[str, str]] = set()
         self._generation = 0
         self.counts = SendCounts()
 
@@ -101,12 +107,12 @@ class SendLoop:
 
     def add(self, image: SpooledImage) -> None:
         """Put an image of the spool in line. Any thread may call this."""
-        self._added.put(image)
+        self._added.append(image)
 
     @property
     def unreceipted(self) -> int:
         """How many images wait for a receipt."""
-        return self._added.qsize() + len(self._waiting) + len(self._outstanding)
+        return len(self._added) + len(self._waiting) + len(self._outstanding)
 
     def step(self) -> None:
         """Take one message or wait briefly for one, serve one chunk, and make the offers that are due."""
@@ -132,12 +138,14 @@ class SendLoop:
 
     def _offer_due(self) -> None:
         now = self._clock()
-        while not self._added.empty():
-            image = self._added.get()
-            self._waiting[image.image_id] = image
+        # An image enters the next line before it leaves the last: `unreceipted`, in another thread, must not miss it.
+        while self._added:
+            self._waiting[self._added[0].image_id] = self._added[0]
+            self._added.popleft()
         while self._waiting and len(self._outstanding) < self._outstanding_max:
-            image_id, image = self._waiting.popitem(last=False)
+            image_id, image = next(iter(self._waiting.items()))
             self._outstanding[image_id] = _Outstanding(image, self._offer_first, now)
+            del self._waiting[image_id]
         for each in list(self._outstanding.values()):
             if each.offer_at <= now and not each.pending:
                 self._offer(each, now)
@@ -167,10 +175,12 @@ class SendLoop:
     # --- messages ---------------------------------------------------------------------------------------------------
 
     def _take_messages(self, timeout: float) -> None:
-        message = self._transport.receive(timeout)
-        while message is not None:
+        for _ in range(_MESSAGES_MAX):
+            message = self._transport.receive(timeout)
+            if message is None:
+                return
             self._take(message)
-            message = self._transport.receive(0.0)
+            timeout = 0.0
 
     def _take(self, message: Message) -> None:
         identity = self._topics.read_status(message.topic)
@@ -200,11 +210,12 @@ class SendLoop:
 
     def _on_status(self, identity: str, payload: bytes) -> None:
         """Offer at once to a receiver that has just come online; its regular repetitions change nothing."""
-        life = _life_of_receiver(payload)
-        if life and self._lives.get(identity) != life:
+        life = (identity, _life_of_receiver(payload))
+        # The receivers of a group have one id and several lives at once.
+        if life[1] and life not in self._lives:
             if len(self._lives) >= _LIVES_MAX:
                 self._lives.clear()
-            self._lives[identity] = life
+            self._lives.add(life)
             self._hurry()
 
     def _on_want(self, want: Want) -> None:
@@ -216,9 +227,14 @@ class SendLoop:
             each.claimer = want.receiver
             each.pending.clear()
         count = messages.chunk_count(each.image.envelope.manifest.bulk_bytes, each.chunk_bytes)
+        if each.served >= count and want.ranges[0][0] == 0:
+            # All of it was sent, and it is asked for from its start again: it came damaged, and the damage may be ours.
+            self._check(each)
+            if want.image_id not in self._outstanding:
+                return
         for first, end in want.ranges:
             for number in range(first, min(end, count)):
-                if len(each.pending) >= protocol.CREDIT_CHUNKS:
+                if len(each.pending) >= _PENDING_MAX:
                     break  # nobody may ask for more at once; the rest is asked for again
                 each.pending[number] = None
         # Somebody is at work on it: no need to offer it again soon.
@@ -232,6 +248,8 @@ class SendLoop:
             return  # a repeated receipt for an image already disposed of
         if receipt.manifest_hash != image.envelope.manifest_hash:
             raise MismatchedReceipt("the receipt is for another image under this id")
+        if receipt.receiver != image.envelope.manifest.audience:
+            raise MismatchedReceipt("the receipt is by another receiver than the one the image is for")
         self.counts.receipts += 1
         self._on_receipt(image, receipt)
         self._outstanding.pop(receipt.image_id, None)
@@ -245,12 +263,33 @@ class SendLoop:
             if not each.pending:
                 continue
             number = next(iter(each.pending))
-            chunk = each.image.read_chunk(number, each.chunk_bytes)
+            try:
+                chunk = each.image.read_chunk(number, each.chunk_bytes)
+            except StorageError as error:
+                # What one image lacks must not keep the others back; the receiver asks for this one again.
+                _LOG.warning("spool: %s", error.message)
+                each.pending.clear()
+                self._check(each)
+                continue
             topic = self._topics.chunk(each.claimer, self._device, each.image.image_id, number)
             self._transport.publish(topic, chunk)
             del each.pending[number]
+            each.served += 1
             self.counts.chunks += 1
             self.counts.chunk_bytes += len(chunk)
+
+    def _check(self, each: _Outstanding) -> None:
+        """Give an image up that the spool no longer holds as it was signed: no receiver could ever take it.
+
+        Raises:
+            StorageError: the disk does not say now.
+        """
+        each.served = 0
+        try:
+            each.image.check()
+        except EnvelopeError:
+            self._on_damaged(each.image)
+            del self._outstanding[each.image.image_id]
 
 
 def _life_of_receiver(payload: bytes) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -68,6 +69,11 @@ def _leave_writing_to_the_network_thread(_client: Client, _userdata: object, _so
     """
 
 
+def _send_small_packets_at_once(_client: Client, _userdata: object, sock: Any) -> None:
+    """Switch off Nagle's algorithm: a small message that waits for the last one's acknowledgement costs 40 ms (measured)."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 class _Connection(Session):
     """A session and the paho client that carries it."""
 
@@ -103,6 +109,7 @@ class _Connection(Session):
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_log = self._on_log
+        client.on_socket_open = _send_small_packets_at_once
         client.on_socket_register_write = _leave_writing_to_the_network_thread
 
     def dial(self) -> None:

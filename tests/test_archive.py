@@ -1,0 +1,288 @@
+"""The store and its catalogue: hostile names stay inside, nothing is overwritten, nothing half-made stays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from edge import durable
+from edge.archive import Archive, keep_side, write_beside
+from edge.envelope import sign
+from edge.envelope.metadata import Metadata
+from edge.envelope.sign import SignedEnvelope
+from edge.errors import LedgerCorrupt, StorageError
+from edge.records import CaptureSource, CaptureTime
+from tests.envelope import party
+
+DAY = "device-1/2023/11/14"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    """An empty store with its catalogue."""
+    with opened(tmp_path) as archive:
+        yield archive
+
+
+@contextmanager
+def opened(folder: Path, *, catalogue: str = "catalogue") -> Iterator[Archive]:
+    """Open the archive below a folder; again and again, as restarts do."""
+    archive = Archive(folder / "store", folder / catalogue / "catalogue.sqlite")
+    yield archive
+    archive.close()
+
+
+def envelope_and_metadata(
+    plain: bytes, *, label: str = "a", name: bytes = b"scan.png"
+) -> tuple[SignedEnvelope, Metadata]:
+    """Return what a receiver knows of an image, with another name where that is wanted."""
+    sealed = party.sealed(plain, label=label)
+    manifest, _ = party.split(sealed)
+    _, metadata = party.opened(sealed)
+    return sign.read_manifest(manifest), replace(metadata, name=name)
+
+
+def deliver(
+    archive: Archive, plain: bytes, *, label: str = "a", name: bytes = b"scan.png", record: bool = True
+) -> Path:
+    """Store an image as the receiver does, and return its place below the store."""
+    envelope, metadata = envelope_and_metadata(plain, label=label, name=name)
+    return place_of(archive, plain, envelope, metadata, record=record)
+
+
+def place_of(
+    archive: Archive, plain: bytes, envelope: SignedEnvelope, metadata: Metadata, *, record: bool = True
+) -> Path:
+    """Store an image of which this is known."""
+    with archive.incoming() as folder:
+
+        def write(file: object) -> Metadata:
+            file.write(plain)  # type: ignore[attr-defined]
+            return metadata
+
+        path, _ = write_beside(folder, write)
+        place = archive.keep(path, "", envelope, metadata)
+    if record:
+        archive.record(envelope, metadata, place, received_at="2026-11-21T00:00:00+00:00")
+    return place.relative_to(archive._store)
+
+
+def files_in(store: Path) -> dict[str, bytes]:
+    """Return every file of the store, hidden ones too."""
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def test_an_image_lies_under_its_device_and_day_with_its_own_name_and_time(archive: Archive, tmp_path: Path) -> None:
+    place = deliver(archive, b"plain")
+    assert str(place) == f"{DAY}/scan.png"
+    details = (tmp_path / "store" / place).stat()
+    assert details.st_mtime_ns == 1_700_000_000_000_000_001
+    assert details.st_mode & 0o777 == 0o640
+    assert files_in(tmp_path / "store") == {f"{DAY}/scan.png": b"plain"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"../../../../outside.png",
+        b"/etc/passwd",
+        b"..",
+        b".",
+        b"a/../../b.png",
+        b"..\\..\\outside.png",
+        b"nul\0byte.png",
+        b".incoming",
+        b"." * 200,
+        b" ",
+        b"x" * 1024,
+        "ü".encode() * 500,
+        "gnp\u202eexe.png".encode(),
+        b"\xff\xfe\xfd",
+        b"CON:\\*?.png",
+        b"~/.ssh/authorized_keys",
+        b"-rf",
+        b"$(reboot)",
+    ],
+    ids=repr,
+)
+def test_a_hostile_name_stays_in_its_folder(archive: Archive, tmp_path: Path, name: bytes) -> None:
+    place = deliver(archive, b"plain", name=name)
+    assert str(place.parent) == DAY
+    assert not place.name.startswith(".")
+    assert list(files_in(tmp_path / "store").values()) == [b"plain"]
+    assert set(tmp_path.iterdir()) == {tmp_path / "store", tmp_path / "catalogue"}
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_far_year_has_four_digits(archive: Archive, year: int) -> None:
+    envelope, metadata = envelope_and_metadata(b"plain")
+    moment = datetime(year, 1, 2, tzinfo=UTC)
+    metadata = replace(metadata, capture=CaptureTime(moment, CaptureSource.MTIME))
+    assert str(place_of(archive, b"plain", envelope, metadata)) == f"device-1/{year:04d}/01/02/scan.png"
+
+
+@pytest.mark.parametrize("mtime_ns", [-(2**63), -1, 0, 2**63 - 1])
+def test_any_modification_time_is_survived(archive: Archive, mtime_ns: int) -> None:
+    envelope, metadata = envelope_and_metadata(b"plain")
+    assert place_of(archive, b"plain", envelope, replace(metadata, mtime_ns=mtime_ns)).name == "scan.png"
+
+
+def test_nothing_is_overwritten(archive: Archive, tmp_path: Path) -> None:
+    names = [deliver(archive, f"plain {number}".encode(), label=str(number)).name for number in range(3)]
+    assert names == ["scan.png", "scan (2).png", "scan (3).png"]
+    assert sorted(files_in(tmp_path / "store").values()) == [b"plain 0", b"plain 1", b"plain 2"]
+
+
+def test_what_a_person_put_into_the_store_is_not_overwritten(archive: Archive, tmp_path: Path) -> None:
+    folder = tmp_path / "store" / DAY
+    folder.mkdir(parents=True)
+    (folder / "scan.png").symlink_to(tmp_path / "elsewhere")
+    (folder / "scan (2).png").mkdir()
+    assert deliver(archive, b"plain").name == "scan (3).png"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_same_content_of_one_name_is_stored_once(archive: Archive, tmp_path: Path) -> None:
+    first = deliver(archive, b"plain", label="a")
+    second = deliver(archive, b"plain", label="b")
+    assert first == second
+    assert len(files_in(tmp_path / "store")) == 1
+    assert len(archive.deliveries()) == 2
+
+
+def test_the_same_content_of_another_name_is_another_file(archive: Archive, tmp_path: Path) -> None:
+    deliver(archive, b"plain", label="a", name=b"one.png")
+    deliver(archive, b"plain", label="b", name=b"two.png")
+    assert set(files_in(tmp_path / "store")) == {f"{DAY}/one.png", f"{DAY}/two.png"}
+
+
+def test_a_crash_between_placing_and_recording_leaves_one_file(tmp_path: Path) -> None:
+    with opened(tmp_path) as archive:
+        first = deliver(archive, b"plain", record=False)
+        assert archive.deliveries() == []
+    with opened(tmp_path) as archive:
+        assert deliver(archive, b"plain") == first
+        assert len(archive.deliveries()) == 1
+    assert list(files_in(tmp_path / "store")) == [str(first)]
+
+
+def test_what_an_interrupted_store_left_is_swept_at_the_start(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    left = tmp_path / "store" / ".incoming" / "0123456789abcdef"
+    left.mkdir()
+    (left / "plain").write_bytes(b"half an image")
+    (tmp_path / "store" / ".incoming" / "stray").write_bytes(b"")
+    with opened(tmp_path) as archive:
+        deliver(archive, b"plain")
+    assert list(files_in(tmp_path / "store")) == [f"{DAY}/scan.png"]
+    assert list((tmp_path / "store" / ".incoming").iterdir()) == []
+
+
+def test_a_second_receiver_of_the_group_does_not_sweep_what_the_first_is_storing(tmp_path: Path) -> None:
+    with opened(tmp_path) as first, first.incoming() as folder:
+        (folder / "plain").write_bytes(b"nearly whole")
+        with opened(tmp_path, catalogue="other") as second:
+            deliver(second, b"plain")
+        assert (folder / "plain").read_bytes() == b"nearly whole"
+
+
+def test_nothing_is_left_where_storing_fails(archive: Archive, tmp_path: Path) -> None:
+    def stumble(folder: Path) -> None:
+        (folder / "plain").write_bytes(b"half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), archive.incoming() as folder:
+        stumble(folder)
+    assert files_in(tmp_path / "store") == {}
+    assert list((tmp_path / "store" / ".incoming").iterdir()) == []
+
+
+def test_what_lies_beside_pixels_does_not_overwrite_an_image(archive: Archive, tmp_path: Path) -> None:
+    deliver(archive, b"an image of that name", label="a", name=b"scan.png.exif")
+    place = deliver(archive, b"pixels", label="b", name=b"scan.png")
+    store = tmp_path / "store"
+
+    keep_side(store / place, {"exif": b"block", "../icc": b"profile"})
+    keep_side(store / place, {"exif": b"block", "../icc": b"profile"})
+
+    files = files_in(store)
+    assert files[f"{DAY}/scan.png.exif"] == b"an image of that name"
+    assert sorted(files.values()) == sorted([b"an image of that name", b"pixels", b"block", b"profile"])
+
+
+def test_the_catalogue_survives_being_opened_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as archive:
+        deliver(archive, b"plain", label="a")
+        rejected, _ = envelope_and_metadata(b"other", label="b")
+        archive.record_rejected(rejected, "opening-failed", received_at="2026-11-21T00:00:00+00:00")
+        before = archive.deliveries()
+    with opened(tmp_path) as archive:
+        assert archive.deliveries() == before
+        found = archive.find("device-1", rejected.manifest.image_id)
+        assert found is not None
+        assert (found.status, found.reason, found.path) == ("rejected", "opening-failed", "")
+        assert archive.find("device-2", rejected.manifest.image_id) is None
+        assert before[0].sha256 == hashlib.sha256(b"plain").hexdigest()
+
+
+def test_a_damaged_catalogue_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "catalogue.sqlite").write_bytes(b"SQLite format 3\0" + bytes(4096))
+    with pytest.raises(LedgerCorrupt), opened(tmp_path):
+        pass
+
+
+def test_a_catalogue_that_cannot_be_written_raises_a_storage_error(archive: Archive) -> None:
+    archive._catalogue.execute("PRAGMA query_only = ON")
+    with pytest.raises(StorageError):
+        deliver(archive, b"plain")
+
+
+def test_a_full_disk_leaves_nothing_behind(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(durable, "put_in_place", refuse)
+    with pytest.raises(StorageError):
+        deliver(archive, b"plain")
+    assert files_in(tmp_path / "store") == {}
+    assert archive.deliveries() == []
+
+
+def test_writing_to_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
+    def write(_file: object) -> Metadata:
+        raise OSError(28, "No space left on device", "/a/name")
+
+    with pytest.raises(StorageError, match="the disk is full"):
+        write_beside(tmp_path, write)
+
+
+def test_nothing_is_stored_below_a_mount_point_whose_share_is_gone(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ismount = os.path.ismount
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "store" or ismount(path))
+    with opened(tmp_path, catalogue="other") as mounted:
+        monkeypatch.setattr(os.path, "ismount", ismount)
+        with pytest.raises(StorageError):
+            deliver(mounted, b"plain")
+    assert files_in(tmp_path / "store") == {}
+
+
+def test_the_store_may_be_removed_and_begun_anew(tmp_path: Path) -> None:
+    with opened(tmp_path) as archive:
+        deliver(archive, b"plain", label="a")
+    shutil.rmtree(tmp_path / "store")
+    with opened(tmp_path) as archive:
+        # The catalogue knows the content, but its file is gone: it is stored again.
+        deliver(archive, b"plain", label="b")
+    assert list(files_in(tmp_path / "store").values()) == [b"plain"]
