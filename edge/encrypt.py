@@ -15,7 +15,7 @@ from typing import Protocol
 from edge import protocol
 from edge.chaos import cipher, keyfile
 from edge.chaos.layout import Layout
-from edge.envelope import metadata, seal, sign, wire
+from edge.envelope import keys, metadata, seal, sign, wire
 from edge.envelope.metadata import Metadata
 from edge.errors import ChangedWhileRead, KeyringError, UnreadableFile
 from edge.records import ChaosParameters, CipherImage, Domain, KeyFileMode, PixelImage, Scan
@@ -65,7 +65,7 @@ class Sender:
 
     device: str
     audience: str
-    signer: sign.Signer
+    signer: keys.Signer
     recipients: Sequence[seal.Recipient]
 
 

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from edge.config import DeviceConfig, ReceiverConfig
+from edge.envelope.keys import Ed25519Signer, Pss256Signer, Trusted, Verifier, key_id, require_rsa_policy
 from edge.envelope.seal import Recipient, Unwrapper
-from edge.envelope.sign import Ed25519Signer, Pss256Signer, Verifier, key_id, require_rsa_policy
 from edge.errors import KeyringError
 from edge.protocol import IDENTITY_PATTERN, RECIPIENTS_MAX
 
@@ -44,33 +44,13 @@ Signer = Ed25519Signer | Pss256Signer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrustedDevice:
-    """A device whose images are accepted while it is not revoked; `revoked_at` where its entry names a time."""
-
-    id: str
-    verifier: Verifier
-    revoked: bool = False
-    revoked_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustedReceiver:
-    """A receiver whose receipts are believed while it is not revoked."""
-
-    id: str
-    verifier: Verifier
-    revoked: bool = False
-    revoked_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceKeyring:
     """What a device signs with, for whom it seals, and whose receipts it believes (by kid)."""
 
     device_id: str
     signer: Signer
     recipients: tuple[Recipient, ...]
-    receivers: Mapping[bytes, TrustedReceiver]
+    receivers: Mapping[bytes, Trusted]
 
     @classmethod
     def load(cls, config: DeviceConfig, *, environ: Mapping[str, str] = _NO_VARIABLES) -> Self:
@@ -100,7 +80,7 @@ class DeviceKeyring:
             recipients=tuple(Recipient(_rsa(entry)) for entry in sealing),
             receivers=MappingProxyType(
                 {
-                    entry.kid: TrustedReceiver(
+                    entry.kid: Trusted(
                         id=entry.id,
                         verifier=Verifier(entry.key),
                         revoked=entry.revoked,
@@ -120,7 +100,7 @@ class ReceiverKeyring:
     receiver_id: str
     unwrappers: Mapping[bytes, Unwrapper]
     signer: Signer
-    devices: Mapping[bytes, TrustedDevice]
+    devices: Mapping[bytes, Trusted]
 
     @classmethod
     def load(cls, config: ReceiverConfig, *, environ: Mapping[str, str] = _NO_VARIABLES) -> Self:
@@ -148,7 +128,7 @@ class ReceiverKeyring:
             signer=signer,
             devices=MappingProxyType(
                 {
-                    entry.kid: TrustedDevice(
+                    entry.kid: Trusted(
                         id=entry.id,
                         verifier=Verifier(entry.key),
                         revoked=entry.revoked,

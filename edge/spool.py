@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from edge import durable, protocol
-from edge.envelope import sign, wire
+from edge.envelope import sign
 from edge.envelope.sign import SignedEnvelope
 from edge.errors import EnvelopeError, SpoolFull, StorageError
 from edge.records import SettledFile
@@ -246,15 +246,6 @@ class Spool:
                 durable.remove_durably(beside)
 
 
-def read_envelope(file: wire.Readable) -> SignedEnvelope:
-    """Read item 1 from the start of a sealed image; the file stands at item 2 afterwards.
-
-    Raises:
-        MalformedEnvelope, TruncatedEnvelope, UnsupportedEnvelope: it does not begin with a manifest.
-    """
-    return sign.read_manifest(wire.SequenceReader(file).small_item(protocol.MANIFEST_MAX_BYTES))
-
-
 def _sealed(folder: Path) -> list[Path]:
     try:
         return list(folder.glob("*.sealed"))
@@ -274,7 +265,7 @@ def _size(path: Path) -> int:
 def _read(path: Path, sequence: int, image_id: bytes) -> SpooledImage:
     try:
         with path.open("rb") as file:
-            envelope = read_envelope(file)
+            envelope = sign.read_envelope(file)
         size = path.stat().st_size
         origin = _decode_origin(path.with_suffix(".origin").read_bytes())
     except FileNotFoundError as error:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from edge.config import DeviceConfig, DeviceTable, ReceiverConfig, ReceiverTable
-from edge.envelope.sign import Ed25519Signer, Pss256Signer, key_id
+from edge.envelope.keys import Ed25519Signer, Pss256Signer, key_id
 from edge.errors import BadSignature, ExitCode, KeyringError
 from edge.keyring import DeviceKeyring, ReceiverKeyring
 

@@ -25,12 +25,12 @@ from edge.archive import Delivered
 from edge.config import DeviceConfig, ReceiverConfig
 from edge.daemon import Daemon, Summary
 from edge.encrypt import Entropy, Sender, encrypt
-from edge.envelope import sign
+from edge.envelope import keys, sign
 from edge.envelope.sign import Receipt, ReceiptStatus, SignedEnvelope
 from edge.errors import StorageError
 from edge.intake.image import Inspector
 from edge.intake.ledger import FileState, Ledger, LedgerEntry
-from edge.keyring import DeviceKeyring, ReceiverKeyring, Signer, TrustedDevice, TrustedReceiver
+from edge.keyring import DeviceKeyring, ReceiverKeyring, Signer, Trusted
 from edge.receiver import Receiver
 from edge.records import KeyFileMode, MetadataImage, NetworkName, NetworkOutputs, SettledFile
 from edge.sealing import Choices, Network, Sealed, Sealer
@@ -85,7 +85,7 @@ class SteadyNetwork:
 
 def _signer(name: str) -> Signer:
     signer = party.signer(name)
-    assert isinstance(signer, sign.Ed25519Signer | sign.Pss256Signer)
+    assert isinstance(signer, keys.Ed25519Signer | keys.Pss256Signer)
     return signer
 
 
@@ -93,26 +93,25 @@ def device_keyring(
     name: str = DEVICE, *, receivers: Sequence[str] = (RECEIVER,), revoked: Sequence[str] = ()
 ) -> DeviceKeyring:
     """Return a device's keys; it seals for, and believes, each of `receivers`."""
-    verifiers = [(each, sign.Verifier(party.private_key(f"{each}.sign").public_key())) for each in receivers]
+    verifiers = [(each, keys.Verifier(party.private_key(f"{each}.sign").public_key())) for each in receivers]
     return DeviceKeyring(
         device_id=name,
         signer=_signer(name),
         recipients=tuple(party.recipient(each) for each in receivers),
         receivers={
-            verifier.kid: TrustedReceiver(id=each, verifier=verifier, revoked=each in revoked)
-            for each, verifier in verifiers
+            verifier.kid: Trusted(id=each, verifier=verifier, revoked=each in revoked) for each, verifier in verifiers
         },
     )
 
 
 def receiver_keyring(name: str = RECEIVER, *, devices: Sequence[str] = (DEVICE, "device-2")) -> ReceiverKeyring:
     """Return a receiver's keys; it accepts the images of each of `devices`."""
-    verifiers = [(each, sign.Verifier(party.private_key(f"{each}.sign").public_key())) for each in devices]
+    verifiers = [(each, keys.Verifier(party.private_key(f"{each}.sign").public_key())) for each in devices]
     return ReceiverKeyring(
         receiver_id=name,
         unwrappers=party.unwrappers(name),
         signer=_signer(name),
-        devices={verifier.kid: TrustedDevice(id=each, verifier=verifier) for each, verifier in verifiers},
+        devices={verifier.kid: Trusted(id=each, verifier=verifier) for each, verifier in verifiers},
     )
 
 

@@ -26,7 +26,6 @@ from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
 from edge.names import harmless_name, numbered
 from edge.receiver import Receiver
-from edge.spool import read_envelope
 
 PROGRAM: Final = "edge-receiver"
 _ONCE_QUIET_SECONDS: Final = 10.0
@@ -129,7 +128,7 @@ def _sealed(path: Path) -> Iterator[tuple[BinaryIO, SignedEnvelope]]:
     except OSError as error:
         raise UsageError(f"the file cannot be read: {error.strerror}") from error
     with file:
-        yield file, read_envelope(file)
+        yield file, sign.read_envelope(file)
 
 
 def _verified(

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 
 from edge import protocol
 from edge.envelope import wire
-from edge.envelope.sign import VerifiedEnvelope, key_id, require_rsa_policy
+from edge.envelope.keys import key_id, require_rsa_policy
+from edge.envelope.sign import VerifiedEnvelope
 from edge.errors import KeyringError, MalformedEnvelope, NotARecipient, OpeningFailed, UnsupportedEnvelope
 
 _OAEP: Final = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)

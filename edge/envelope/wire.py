@@ -162,8 +162,10 @@ class SequenceReader:
             count -= len(part)
         return b"".join(parts)
 
-    def small_item(self, limit: int) -> bytes:
+    def small_item(self, limit: int, *, begun: bytes = b"") -> bytes:
         """Return the exact bytes of the next item, at most `limit`, never reading behind its end.
+
+        `begun` is the item's first byte where a caller has read it already.
 
         Raises:
             TruncatedEnvelope, MalformedEnvelope: as `skip`; also an item over its limit.
@@ -174,7 +176,8 @@ class SequenceReader:
             pending[-1] -= 1
             if pending[-1] == 0:
                 pending.pop()
-            raw, major, argument = self._head()
+            raw, major, argument = self._head(begun)
+            begun = b""
             taken += raw
             if major in (_MAJOR_BYTES, _MAJOR_BYTES + 1):
                 if argument > limit - len(taken):
@@ -213,8 +216,8 @@ class SequenceReader:
         if self.source.read(1):
             raise MalformedEnvelope("the sealed image is followed by bytes that belong to none")
 
-    def _head(self) -> tuple[bytes, int, int]:
-        raw = self.exactly(1)
+    def _head(self, begun: bytes = b"") -> tuple[bytes, int, int]:
+        raw = begun or self.exactly(1)
         low = raw[0] & 31
         if 24 <= low <= 27:
             raw += self.exactly(1 << (low - 24))

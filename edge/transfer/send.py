@@ -15,7 +15,8 @@ from typing import Final
 
 from edge import protocol
 from edge.envelope import sign
-from edge.envelope.sign import Receipt, Trusted
+from edge.envelope.keys import Trusted
+from edge.envelope.sign import Receipt
 from edge.errors import EnvelopeError, MessageTooLarge, MismatchedReceipt, NotConnected, ReceiptError, StorageError
 from edge.spool import Spool, SpooledImage
 from edge.transfer import messages

@@ -30,7 +30,7 @@ from edge.intake.opening import hash_file
 from edge.keyring import DeviceKeyring, ReceiverKeyring
 from edge.records import MapName, MetadataRecord, NetworkName
 from edge.sealing import inspector_for, sealer_for
-from edge.spool import Origin, Spool, SpooledImage, read_envelope
+from edge.spool import Origin, Spool, SpooledImage
 from firmware_tools.bench.figures import Figure, Limit, skipped
 from firmware_tools.bench.images import settled, write_image
 from firmware_tools.bench.plan import Plan
@@ -192,7 +192,7 @@ class _SealBench:
             self.seal()
         assert self._image is not None  # noqa: S101 - what `seal` leaves
         with self._image.path.open("rb") as bulk:
-            signed = read_envelope(bulk)
+            signed = sign.read_envelope(bulk)
             start = bulk.tell()
             manifest = sign.verify_manifest(
                 signed,

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from edge.chaos.parameters import parameters_from_secret
 from edge.decrypt import decrypt
 from edge.encrypt import Entropy, Sender, encrypt
-from edge.envelope import sign
+from edge.envelope import keys, sign
 from edge.envelope.metadata import Metadata
 from edge.envelope.seal import Recipient, Unwrapper
 from edge.envelope.wire import SequenceReader
@@ -37,7 +37,7 @@ class Enrolled:
     """A trust entry."""
 
     id: str
-    verifier: sign.Verifier
+    verifier: keys.Verifier
     revoked: bool = False
 
 
@@ -50,10 +50,10 @@ def private_key(name: str) -> Ed25519PrivateKey | RSAPrivateKey:
 
 
 @cache
-def signer(name: str) -> sign.Signer:
+def signer(name: str) -> keys.Signer:
     """Return the signer of a device or receiver."""
     key = private_key(f"{name}.sign")
-    return sign.Ed25519Signer(key) if isinstance(key, Ed25519PrivateKey) else sign.Pss256Signer(key)
+    return keys.Ed25519Signer(key) if isinstance(key, Ed25519PrivateKey) else keys.Pss256Signer(key)
 
 
 @cache
@@ -74,7 +74,7 @@ def recipient(name: str) -> Recipient:
 
 def trust(*names: str, revoked: tuple[str, ...] = ()) -> Mapping[bytes, Enrolled]:
     """Return trust entries by kid, each id being the name of its key."""
-    verifiers = {name: sign.Verifier(private_key(f"{name}.sign").public_key()) for name in names}
+    verifiers = {name: keys.Verifier(private_key(f"{name}.sign").public_key()) for name in names}
     return MappingProxyType({v.kid: Enrolled(name, v, name in revoked) for name, v in verifiers.items()})
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge import protocol
-from edge.envelope import sign
+from edge.envelope import keys, sign
 from edge.errors import (
     BadSignature,
     EnvelopeError,
@@ -107,7 +107,7 @@ def test_the_longest_manifest_fits_its_limit():
 
 
 def test_the_size_is_known_before_the_digest_for_odd_moduli_too():
-    signer = sign.Pss256Signer(rsa.generate_private_key(65_537, 3073))
+    signer = keys.Pss256Signer(rsa.generate_private_key(65_537, 3073))
     assert sign.manifest_size(MANIFEST, signer) == len(sign.sign_manifest(MANIFEST, bytes(32), signer))
 
 
@@ -227,7 +227,7 @@ def test_every_flipped_bit_of_a_manifest_is_refused(device):
 def test_the_key_decides_the_algorithm():
     for name, alg in (("device-1", protocol.ALG_PS256), ("device-3", protocol.ALG_ED25519)):
         key = party.private_key(f"{name}.sign")
-        verifier = sign.Verifier(key.public_key())
+        verifier = keys.Verifier(key.public_key())
         signature = party.signer(name).sign(b"data")
         verifier.verify(verifier.alg, signature, b"data")
         with pytest.raises(BadSignature, match="algorithm"):
@@ -237,7 +237,7 @@ def test_the_key_decides_the_algorithm():
 @pytest.mark.parametrize("name", ["device-1", "device-3"])
 @pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 383, 384, 385, 600])
 def test_signatures_of_any_length_are_refused_with_an_error_of_ours(name, length):
-    verifier = sign.Verifier(party.private_key(f"{name}.sign").public_key())
+    verifier = keys.Verifier(party.private_key(f"{name}.sign").public_key())
     for byte in (b"\x00", b"\xff"):
         with pytest.raises(BadSignature):
             verifier.verify(verifier.alg, byte * length, b"data")
@@ -268,16 +268,16 @@ def test_the_independent_implementation_reads_a_manifest():
 def test_short_rsa_keys_are_refused(bits):
     key = rsa.generate_private_key(65_537, bits)
     with pytest.raises(KeyringError):
-        sign.Pss256Signer(key)
+        keys.Pss256Signer(key)
     with pytest.raises(KeyringError):
-        sign.Verifier(key.public_key())
+        keys.Verifier(key.public_key())
 
 
 def test_rsa_keys_with_another_exponent_are_refused():
     key = party.private_key("device-3.sign").public_key()
     assert isinstance(key, rsa.RSAPublicKey)
     with pytest.raises(KeyringError):
-        sign.Verifier(rsa.RSAPublicNumbers(3, key.public_numbers().n).public_key())
+        keys.Verifier(rsa.RSAPublicNumbers(3, key.public_numbers().n).public_key())
 
 
 # --- receipts -------------------------------------------------------------------------------------------------------
@@ -355,6 +355,6 @@ def test_what_would_be_over_the_limit_is_not_signed():
 
 def test_one_key_never_counts_for_another():
     other = Ed25519PrivateKey.from_private_bytes(bytes(32))
-    assert sign.key_id(other.public_key()) != party.signer("device-1").kid
+    assert keys.key_id(other.public_key()) != party.signer("device-1").kid
     with pytest.raises(BadSignature):
-        sign.Verifier(other.public_key()).verify(protocol.ALG_ED25519, party.signer("device-1").sign(b"x"), b"x")
+        keys.Verifier(other.public_key()).verify(protocol.ALG_ED25519, party.signer("device-1").sign(b"x"), b"x")
