@@ -1,14 +1,13 @@
 """One settled file's way into a sealed image: read > metadata image > model > parameters > encipher > seal > sign.
 
-Used by the daemon, which writes into the spool, and by `edge-encryptor encrypt`, which writes beside. Random values and
-the clock come in; a network that cannot be used costs variety, never an image.
+Used by the daemon, which writes into the spool, and by `edge-encryptor encrypt`, which writes beside. The clock and all
+random values come in; a network that cannot be used costs variety, never an image.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,7 +92,6 @@ class Sealer:
         choices: Choices,
         inspector: Inspector,
         load_network: Callable[[], Network],
-        random: Callable[[int], bytes],
         now: Callable[[], float],
         scratch: Path,
         operator_time: datetime | None = None,
@@ -106,7 +104,6 @@ class Sealer:
             choices: map, domain and key file.
             inspector: reads metadata within limits.
             load_network: loads the parameter network; called when the first file needs it.
-            random: `n` -> n random bytes.
             now: seconds since 1970.
             scratch: a private folder for decoded pixels.
             operator_time: the operator's `--datetime`.
@@ -116,7 +113,6 @@ class Sealer:
         self._choices = choices
         self._inspector = inspector
         self._load_network = load_network
-        self._random = random
         self._now = now
         self._scratch = scratch
         self._operator_time = operator_time
@@ -258,7 +254,6 @@ def sealer_for(
         choices=Choices(map=config.cipher.map, domain=config.cipher.domain, key_file=config.cipher.key_file),
         inspector=inspector,
         load_network=lambda: ParameterNetwork.load(config.cipher.network),
-        random=secrets.token_bytes,
         now=time.time,
         scratch=scratch,
         operator_time=operator_time,

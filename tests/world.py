@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import secrets
 import sqlite3
 import threading
 import time
@@ -286,7 +285,6 @@ class Site:
             choices=Choices(map=config.cipher.map, domain=config.cipher.domain, key_file=config.cipher.key_file),
             inspector=_inspector(),
             load_network=self.load_network,
-            random=secrets.token_bytes,
             now=self.now,
             scratch=scratch,
         )

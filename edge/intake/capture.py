@@ -276,11 +276,6 @@ def _short(found: Any, tag: int) -> int:
 _SIDECAR_KEYS = ("datetime", "DateTimeOriginal", "capture_time")
 
 
-def sidecar(path: Path) -> CaptureTime | None:
-    """Read the capture time from ``NAME.json`` beside an image; None where there is none or it cannot be used."""
-    return read_sidecar(path)[0]
-
-
 def read_sidecar(path: Path, *, now: datetime | None = None) -> tuple[CaptureTime | None, tuple[str, ...]]:
     """Read the capture time from the side-car file, and note why one that is there cannot be used.
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import FileIO
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -19,9 +18,9 @@ from edge.errors import EmptyFile, IncompleteFile, UnreadableFile
 from edge.intake.capture import MAX_CAMERA, camera_name, plausible, read_sidecar
 from edge.intake.formats import HEAD_BYTES, UNKNOWN_MEDIA_TYPE, Format, identify, refuse_unfinished
 from edge.intake.opening import opened
-from edge.intake.pixels import DECODABLE, PixelLimits, decode_pixels
+from edge.intake.pixels import DECODABLE
 from edge.intake.worker import Worker
-from edge.records import CaptureSource, CaptureTime, PixelImage, SettledFile
+from edge.records import CaptureSource, CaptureTime, SettledFile
 
 INCOMPLETE: Final = "incomplete"  # the note of a file that ends too early and is carried all the same
 FALLBACKS: Final = ("operator", "sidecar", "mtime")
@@ -137,17 +136,6 @@ class Inspector:
             height=height,
             notes=tuple(dict.fromkeys(notes)),
         )
-
-    def decode_pixels(
-        self, file: SettledFile, sink_path: Path, *, memory: int, timeout: float, max_pixels: int
-    ) -> PixelImage:
-        """Decode all frames of a file into a raw dump: see `edge.intake.pixels.decode_pixels`.
-
-        Raises:
-            PixelsUnavailable: They cannot be had losslessly within the limits; nothing is left at `sink_path`.
-        """
-        limits = PixelLimits(memory=memory, timeout=timeout, max_pixels=max_pixels)
-        return decode_pixels(file, sink_path, limits=limits)
 
     @staticmethod
     def _identify(stream: FileIO, size: int) -> Format | None:

@@ -25,7 +25,6 @@ from edge.intake.capture import (
     plausible,
     read_embedded,
     read_sidecar,
-    sidecar,
 )
 from edge.intake.formats import HEAD_BYTES, Format, identify
 from edge.records import CaptureSource as Source
@@ -392,14 +391,15 @@ def test_camera_names_are_printable_and_short():
 @pytest.mark.parametrize("key", ["datetime", "DateTimeOriginal", "capture_time"])
 def test_a_side_car_gives_the_time(tmp_path, name, key):
     (tmp_path / name).write_text(json.dumps({"patient": "x", key: "2024-05-06T07:08:09.25+02:00"}))
-    found = sidecar(tmp_path / "scan.png")
+    found, notes = read_sidecar(tmp_path / "scan.png")
+    assert not notes
     assert found.moment == datetime(2024, 5, 6, 7, 8, 9, 250000, tzinfo=_zone(2))
     assert found.source is Source.SIDECAR
 
 
 def test_a_side_car_may_use_the_exif_form(tmp_path):
     (tmp_path / "scan.json").write_text('{"DateTimeOriginal": "2024:05:06 07:08:09"}')
-    assert sidecar(tmp_path / "scan.png").moment == datetime(2024, 5, 6, 7, 8, 9)
+    assert read_sidecar(tmp_path / "scan.png")[0].moment == datetime(2024, 5, 6, 7, 8, 9)
 
 
 @pytest.mark.parametrize(
