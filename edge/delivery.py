@@ -19,6 +19,7 @@ from edge.records import SettledFile
 from edge.spool import Spool, SpooledImage
 
 _LOG = logging.getLogger(__name__)
+_REJECTED = "rejected-"
 _LOST_HINT = "it is sealed once more as long as its original is in the watched folder; check the device's disk"
 
 
@@ -45,8 +46,10 @@ class Delivery:
         name = image.image_id.hex()
         if receipt.status is ReceiptStatus.REJECTED:
             _LOG.error("image %s was rejected by %s: %s", name, receipt.receiver, receipt.reason)
-            hint = "correct the reason at the receiver; the sealed image is kept in the spool's quarantine"
-            self._ledger.quarantine(name, reason=f"rejected-{receipt.reason}", hint=hint, now=self._timestamp())
+            hint = (
+                "correct the reason at the receiver, then restart edge-encryptor: it offers rejected images once more"
+            )
+            self._ledger.quarantine(name, reason=f"{_REJECTED}{receipt.reason}", hint=hint, now=self._timestamp())
             self._spool.quarantine(image)
         else:
             _LOG.info("image %s is stored at %s", name, receipt.receiver)
@@ -82,6 +85,7 @@ class Delivery:
             StorageError: the disk refused.
         """
         waiting: list[SpooledImage] = []
+        self._take_back_rejected()
         spooled = {image.image_id.hex(): image for image in self._spool.images()}
         for name, image in spooled.items():
             origin = image.origin
@@ -107,6 +111,15 @@ class Delivery:
                 _LOG.error("image %s is missing from the spool", entry.image_id)
                 self._ledger.quarantine(entry, reason=MISSING_FROM_SPOOL, hint=_LOST_HINT, now=self._timestamp())
         return waiting
+
+    def _take_back_rejected(self) -> None:
+        """Give what a receiver rejected one more try at each start: the reason may have been corrected since."""
+        for image in self._spool.quarantined():
+            entry = self._ledger.by_image(image.image_id.hex())
+            if entry is None or entry.state is not FileState.QUARANTINED or not entry.reason.startswith(_REJECTED):
+                continue
+            self._spool.take_back(image)
+            self._ledger.advance(entry, FileState.SEALED, now=self._timestamp())
 
     def _dispose(self, entry: LedgerEntry) -> None:
         """Dispose of the original of a receipted image, if it is still there."""

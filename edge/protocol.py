@@ -57,7 +57,7 @@ NESTING_MAX: Final = 8
 SEQUENCE_MAX: Final = 2**53
 IMAGE_MAX_BYTES: Final = 2**40
 CLOCK_SKEW_SECONDS: Final = 86_400
-"""How far ahead of the receiver's clock a manifest may be issued. How far behind is not limited: devices spool."""
+"""A manifest issued further ahead of the receiver's clock is reported: one of the two clocks is wrong."""
 
 RSA_MIN_BITS: Final = 3072
 RSA_MAX_BITS: Final = 4096

@@ -143,7 +143,6 @@ class Receiver:
                 signed,
                 devices=self._keyring.devices,
                 audience=self._keyring.receiver_id,
-                now=self._now(),
                 bulk_limit=_BULK_FACTOR * self._config.limits.image_bytes,
             )
             known = self.archive.find(manifest.device, manifest.image_id)
@@ -153,6 +152,8 @@ class Receiver:
             self.counts.rejected += 1
             _LOG.warning("offer of %s rejected: %s", manifest.image_id.hex(), error.code)
             return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
+        if manifest.issued_at > self._now() + protocol.CLOCK_SKEW_SECONDS:
+            _LOG.warning("the clock of %s is more than a day ahead of this one", manifest.device)
         if known is not None:
             self.counts.repeated += 1
             return self._receipt(signed, ReceiptStatus(known.status), known.reason)

@@ -194,15 +194,23 @@ class Spool:
 
     def images(self) -> list[SpooledImage]:
         """Return the images to be delivered, oldest first. One that cannot be read is quarantined and left out."""
+        return self._images(self._folder)
+
+    def quarantined(self) -> list[SpooledImage]:
+        """Return the images set aside, oldest first, as far as they can be read."""
+        return self._images(self._folder / _QUARANTINE)
+
+    def _images(self, folder: Path) -> list[SpooledImage]:
         found = []
-        for path in sorted(self._folder.glob("*.sealed")):
+        for path in sorted(folder.glob("*.sealed")):
             match = _NAME.fullmatch(path.name)
             if match is None:
                 continue
             try:
                 found.append(_read(path, int(match[1]), bytes.fromhex(match[2])))
             except EnvelopeError:
-                self._move_aside(path)
+                if folder == self._folder:
+                    self._move(path, folder / _QUARANTINE)
         return found
 
     def discard(self, image: SpooledImage) -> None:
@@ -226,18 +234,27 @@ class Spool:
         Raises:
             StorageError: the disk refused.
         """
-        self._move_aside(image.path)
+        self._move(image.path, self._folder / _QUARANTINE)
 
-    def _move_aside(self, path: Path) -> None:
-        aside = self._folder / _QUARANTINE
+    def take_back(self, image: SpooledImage) -> None:
+        """Put an image that was set aside back in line.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self._move(image.path, self._folder)
+
+    @staticmethod
+    def _move(path: Path, folder: Path) -> None:
+        """Move a sealed image, its origin first: a sealed image without one is quarantined at the next start."""
         try:
             for each in (path.with_suffix(".origin"), path):
                 if each.exists():
-                    each.rename(aside / each.name)
+                    each.rename(folder / each.name)
         except OSError as error:
             raise durable.storage_error(error) from error
-        durable.fsync_folder(aside)
-        durable.fsync_folder(self._folder)
+        durable.fsync_folder(folder)
+        durable.fsync_folder(path.parent)
 
     def _sweep_origins(self) -> None:
         """Remove origins whose sealed image was never finished or is already discarded."""

@@ -368,3 +368,8 @@ def test_configurations_are_frozen_and_keyword_only():
         config.broker = BrokerTable()
     with pytest.raises(TypeError):
         DeviceTable("ct-1", "hospital")
+
+
+def test_the_pixels_of_a_file_are_no_reason_to_delete_it(minimal):
+    with pytest.raises(ConfigError, match="do not travel"):
+        load(minimal, watch__original="delete", cipher__domain="pixels")

@@ -365,6 +365,23 @@ def test_an_original_is_untouched_until_a_stored_receipt_comes(
     assert len(site.quarantined()) == 1
 
 
+def test_what_was_rejected_is_offered_once_more_after_a_restart(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    enrolled = hospital.keyring
+    site.scan("a.png", png("a"))
+    hospital.keyring = receiver_keyring(devices=("device-2",))
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, refused=1)
+        assert site.run_once(broker) == Summary(images=1, refused=1)
+    assert len(site.quarantined()) == 1
+    hospital.keyring = enrolled
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker).all_arrived
+    assert hospital.contents() == [png("a")]
+    assert site.quarantined() == []
+
+
 @pytest.mark.parametrize("original", ["move", "delete"])
 def test_an_original_that_changed_since_is_another_image_and_stays(
     site: Site, hospital: Hospital, broker: MemoryBroker, tmp_path: Path, original: str
@@ -407,8 +424,8 @@ def test_without_a_broker_images_are_sealed_and_wait(site: Site, hospital: Hospi
     broker.go_offline()
     site.scan("a.png", png("a"))
     with RunningDaemon(site, MemoryTransport(broker)) as daemon:
-        until(site.spooled)
-        assert site.states() == {"a.png": FileState.SEALED}
+        until(lambda: site.states() == {"a.png": FileState.SEALED})
+        assert len(site.spooled()) == 1
         assert daemon.alive
         broker.go_online()
         with RunningReceiver(hospital, MemoryTransport(broker)):

@@ -140,7 +140,6 @@ def _verified(
         signed,
         devices=keyring.devices,
         audience=keyring.receiver_id,
-        now=time.time(),
         bulk_limit=4 * config.limits.image_bytes,
     )
     envelope = sign.verify_bulk(manifest, file)

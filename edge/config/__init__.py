@@ -25,6 +25,7 @@ from edge.config.tables import (
     within,
 )
 from edge.errors import ConfigError
+from edge.records import Domain
 
 __all__ = [
     "BrokerTable",
@@ -61,6 +62,11 @@ class DeviceConfig(Loadable):
     log: LogTable = field(default_factory=LogTable)
 
     def __post_init__(self) -> None:
+        if self.watch.original == "delete" and self.cipher.domain is Domain.PIXELS:
+            raise ConfigError(
+                'watch.original must not be "delete" with cipher.domain "pixels": the file\'s own bytes do not travel',
+                hint='use domain = "file", or original = "move"',
+            )
         if self.watch.folder is None:
             return
         for name in ("key", "state", "trust"):

@@ -151,7 +151,10 @@ class BrokerTable:
 
     def __post_init__(self) -> None:
         if (self.cert_file is None) != (self.key_file is None):
-            raise ConfigError("broker.cert_file and broker.key_file are set together or not at all")
+            raise ConfigError(
+                "broker.cert_file and broker.key_file are set together or not at all",
+                hint="set the missing one too, or unset both",
+            )
         if (self.ca_file or self.cert_file) and not self.tls:
             raise ConfigError(
                 "broker.ca_file and broker.cert_file need TLS, but broker.url is not mqtts://",

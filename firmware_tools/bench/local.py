@@ -198,7 +198,6 @@ class _SealBench:
                 signed,
                 devices=self._receiver.devices,
                 audience=self._receiver.receiver_id,
-                now=time.time(),
                 bulk_limit=1 << 40,
             )
             verified = sign.verify_bulk(manifest, bulk)

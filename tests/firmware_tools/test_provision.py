@@ -68,7 +68,7 @@ def test_both_ends_load_and_trust_each_other(first):
     assert device_config.broker == receiver_config.broker
 
     signed = manifest_of(device)
-    verified = verify_manifest(signed, devices=receiver.devices, audience="hospital", now=0, bulk_limit=1)
+    verified = verify_manifest(signed, devices=receiver.devices, audience="hospital", bulk_limit=1)
     assert verified.envelope is signed
 
     receipt = receiver.signer.sign(b"receipt")
@@ -162,7 +162,7 @@ def test_a_second_device_is_enrolled_and_the_receiver_keeps_its_keys(site):
     assert {trusted.id for trusted in receiver.devices.values()} == {"ct-1", "mr-2"}
     for folder in ("device", "mr-2"):
         verify_manifest(
-            manifest_of(device_of(site / folder)[1]), devices=receiver.devices, audience="hospital", now=0, bulk_limit=1
+            manifest_of(device_of(site / folder)[1]), devices=receiver.devices, audience="hospital", bulk_limit=1
         )
 
 
@@ -188,7 +188,7 @@ def test_devices_of_another_site_are_strangers(site, tmp_path):
     _, stranger = device_of(tmp_path / "other" / "device")
     _, receiver = receiver_of(site / "receiver")
     with pytest.raises(UnknownSigner):
-        verify_manifest(manifest_of(stranger), devices=receiver.devices, audience="hospital", now=0, bulk_limit=1)
+        verify_manifest(manifest_of(stranger), devices=receiver.devices, audience="hospital", bulk_limit=1)
 
 
 # --- refusals leave everything as it was ----------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from edge.records import MapName
 from tests.envelope.independent import Tagged, write
 from tests.vectors.recipes import (
     BULK_LIMIT,
-    NOW,
     Edit,
     Image,
     ReceiptRecipe,
@@ -176,7 +175,6 @@ _MANIFEST: Final = {
     # step 4: the audience
     "audience-other": ("wrong-audience", _with(claims=put(3, "receiver-2"))),
     # step 5: the time
-    "issued-in-the-future": (MALFORMED, _with(claims=put(6, NOW + 86_401))),
     # step 6: the size
     "bulk-over-limit": (MALFORMED, _with(protected=put(-70001, BULK_LIMIT + 1))),
 }
