@@ -27,7 +27,8 @@ PACKET_MAX_BYTES: Final = 268_435_455
 INBOX_MESSAGES: Final = 256
 """64 MiB of chunks: twice the credit of four images, so only a flood fills it."""
 
-PUBLISH_TIMEOUT_SECONDS: Final = 30.0
+PUBLISH_TIMEOUT_SECONDS: Final = 2.0
+"""Callers try again; what they wait for here is what a stop has to wait for when a broker hangs."""
 
 ProtocolChoice = Literal["auto", "5", "3.1.1"]
 

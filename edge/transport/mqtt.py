@@ -33,7 +33,7 @@ _TURN_SECONDS: Final = 1.0
 _PROBE_SECONDS: Final = 5.0
 """How long an MQTT 5 greeting may stay unanswered while 3.1.1 is still to be tried: amqtt never answers one with a will."""
 
-_FAREWELL_SECONDS: Final = 3.0
+_FAREWELL_SECONDS: Final = 2.0
 """How long `stop` waits for the last message, and again for the goodbye."""
 
 _STEADY_SECONDS: Final = 10.0

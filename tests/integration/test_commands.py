@@ -146,7 +146,7 @@ def test_a_signal_ends_both_ends_while_the_broker_hangs(keys: Path, scans: Path,
         with ends[0], ends[1]:
             until(lambda: list((keys / "receiver" / "state" / "parts").glob("*.part")))
             broker.freeze()
-            assert [end.stop(timeout=15) for end in ends] == [0, 0]
+            assert [end.stop(timeout=10) for end in ends] == [0, 0]
         broker.thaw()
 
 
