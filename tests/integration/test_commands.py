@@ -19,6 +19,7 @@ from tests.world import png, until
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.slow]
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 RECEIVER_ENV = {"EDGE_RECEIVER_TRANSFER_STALL": "1"}
 
 
@@ -183,10 +184,11 @@ def test_a_broker_whose_certificate_another_ca_signed_is_refused_by_name(
     assert entry["state"] == "sealed"  # nothing is lost: it waits in the spool
 
 
-def test_images_cross_over_tls_with_client_certificates(keys: Path, scans: Path, tmp_path: Path) -> None:
+def test_images_cross_over_mutual_tls_under_the_documented_access_list(keys: Path, scans: Path, tmp_path: Path) -> None:
+    acl = (ROOT / "docs" / "mosquitto.acl").read_text()
     authority = Authority(tmp_path / "ca")
     server = authority.issue("broker", hosts=LOOPBACK)
-    with Mosquitto(tmp_path / "tls", server=server, client_ca_file=authority.ca_file) as broker:
+    with Mosquitto(tmp_path / "tls", server=server, client_ca_file=authority.ca_file, acl=acl) as broker:
         env = {}
         for prefix, name in (("EDGE_ENCRYPTOR", "xray-1"), ("EDGE_RECEIVER", "hospital")):
             certificate = authority.issue(name)
@@ -194,6 +196,7 @@ def test_images_cross_over_tls_with_client_certificates(keys: Path, scans: Path,
             env[f"{prefix}_BROKER_CERT_FILE"] = str(certificate.cert_file)
             env[f"{prefix}_BROKER_KEY_FILE"] = str(certificate.key_file)
             env[f"{prefix}_BROKER_URL"] = broker.url
+            env[f"{prefix}_BROKER_PREFIX"] = "edge/v1"
         config = keys / "receiver" / "config.toml"
         with Program(tmp_path / "receiver.log", "edge-receiver", "--config", config, env=env):
             done = run(
