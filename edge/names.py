@@ -34,3 +34,8 @@ def numbered(name: str) -> Iterator[str]:
     stem, dot, suffix = name.rpartition(".")
     for number in count(2):
         yield f"{stem} ({number}){dot}{suffix}" if dot else f"{name} ({number})"
+
+
+def printable(name: str) -> str:
+    """Return a file name as a terminal may show it: control characters and undecodable bytes escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in name)

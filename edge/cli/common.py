@@ -167,8 +167,3 @@ def shown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for row in (columns, *rows)
     ]
     return "\n".join(lines)
-
-
-def printable(name: str) -> str:
-    """Return a file name as a terminal may show it: control characters and undecodable bytes escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in name)

@@ -10,14 +10,14 @@ import tempfile
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from tqdm import tqdm
 
 from edge import durable
 from edge.cli import common
 from edge.config import DeviceConfig, LogTable
-from edge.daemon import Daemon, Summary
+from edge.daemon import Daemon
 from edge.encrypt import Entropy
 from edge.errors import EdgeError, ExitCode, NotDelivered, UsageError
 from edge.intake.ledger import Ledger, LedgerEntry
@@ -25,6 +25,8 @@ from edge.intake.opening import hash_file
 from edge.intake.settle import FoundFile
 from edge.intake.watch import DEFAULT_IGNORED, Watcher
 from edge.keyring import DeviceKeyring
+from edge.names import printable
+from edge.progress import ImageBar
 from edge.records import Domain, KeyFileMode, MapName, NetworkName, SettledFile
 from edge.sealing import Sealer, inspector_for, sealer_for
 
@@ -176,10 +178,9 @@ def _watch(arguments: argparse.Namespace) -> int:
         stack.callback(sealer.close)
         if arguments.dry_run:
             return _dry_run(config, folder, sealer)
-        shown = sys.stderr.isatty() and arguments.once
-        if shown:
+        bar = stack.enter_context(ImageBar(wanted=arguments.once))
+        if bar.shown:
             common.keep_quiet()  # the bar says it better
-        bar = stack.enter_context(_Progress(shown=shown))
         daemon = stack.enter_context(
             Daemon(
                 config=config,
@@ -208,30 +209,11 @@ def _empty_scratch(folder: Path) -> Path:
     return folder
 
 
-class _Progress:
-    """A bar of images receipted of images found, on a terminal only."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._bar = tqdm(total=0, unit="image", disable=not shown, leave=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def update(self, summary: Summary) -> None:
-        """Show how far things are."""
-        self._bar.total = summary.images
-        self._bar.n = summary.arrived
-        self._bar.refresh()
-
-
 def _dry_run(config: DeviceConfig, folder: Path, sealer: Sealer) -> int:
     """List what is in the folder and what would become of it. Nothing is written, nothing waits."""
     with Watcher(folder, poll=True, ignore=(*DEFAULT_IGNORED, *config.watch.ignore)) as watcher:
         files = sorted(watcher.listing(), key=lambda file: file.relative)
-    rows = [(common.printable(found.relative), *_verdict(config, sealer, found)) for found in files]
+    rows = [(printable(found.relative), *_verdict(config, sealer, found)) for found in files]
     print(common.shown(("FILE", "WOULD BE", "KIND", "TAKEN", "SOURCE"), rows))
     return int(ExitCode.OK)
 
@@ -273,10 +255,10 @@ def _encrypt(arguments: argparse.Namespace) -> int:
                 target = _seal_beside(sealer, ledger, path, arguments.output)
             except EdgeError as error:
                 # One bad file does not keep the others from being sealed.
-                common.print_error(f"{PROGRAM}: {common.printable(str(path))}", error)
+                common.print_error(f"{PROGRAM}: {printable(str(path))}", error)
                 failed = error
             else:
-                print(common.printable(str(target)))
+                print(printable(str(target)))
     return int(ExitCode.OK if failed is None else failed.exit_code)
 
 
@@ -324,7 +306,7 @@ def _queue(arguments: argparse.Namespace) -> int:
         )
         return int(ExitCode.OK)
     rows = [
-        (common.printable(entry.relative), entry.state.value, entry.reason, str(entry.size), entry.changed[:19])
+        (printable(entry.relative), entry.state.value, entry.reason, str(entry.size), entry.changed[:19])
         for entry in entries
     ]
     print(common.shown(("FILE", "STATE", "WHY", "BYTES", "SINCE (UTC)"), rows))
@@ -336,7 +318,7 @@ def _queue(arguments: argparse.Namespace) -> int:
 
 def _entry_fields(entry: LedgerEntry) -> dict[str, object]:
     return {
-        "file": common.printable(entry.relative),
+        "file": printable(entry.relative),
         "state": entry.state.value,
         "reason": entry.reason,
         "hint": entry.hint,

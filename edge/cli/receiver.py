@@ -24,7 +24,7 @@ from edge.envelope.sign import SignedEnvelope, VerifiedEnvelope
 from edge.errors import EdgeError, ExitCode, UsageError
 from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
-from edge.names import harmless_name, numbered
+from edge.names import harmless_name, numbered, printable
 from edge.receiver import Receiver
 
 PROGRAM: Final = "edge-receiver"
@@ -154,10 +154,10 @@ def _decrypt(arguments: argparse.Namespace) -> int:
     failed: EdgeError | None = None
     for path in tqdm(arguments.files, unit="file", disable=not sys.stderr.isatty() or len(arguments.files) == 1):
         try:
-            print(common.printable(str(_open_into(config, keyring, path, arguments.output))))
+            print(printable(str(_open_into(config, keyring, path, arguments.output))))
         except EdgeError as error:
             # One refused file does not keep the others from being opened.
-            common.print_error(f"{PROGRAM}: {common.printable(str(path))}", error)
+            common.print_error(f"{PROGRAM}: {printable(str(path))}", error)
             failed = error
     return int(ExitCode.OK if failed is None else failed.exit_code)
 
@@ -219,7 +219,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
         common.print_json({"manifest": outside, "verdict": verdict, "image": inside})
     else:
         for name, value in (outside | {"verdict": verdict} | (inside or {})).items():
-            print(f"{name:16} {common.printable(str(value))}")
+            print(f"{name:16} {printable(str(value))}")
     return int(ExitCode.OK)
 
 
@@ -248,8 +248,8 @@ def _verify(arguments: argparse.Namespace) -> int:
             with _sealed(path) as (file, signed):
                 _verified(config, keyring, file, signed)
         except EdgeError as error:
-            print(f"{common.printable(str(path))}: refused: {error.code}: {error.message}")
+            print(f"{printable(str(path))}: refused: {error.code}: {error.message}")
             code = error.exit_code
         else:
-            print(f"{common.printable(str(path))}: verified")
+            print(f"{printable(str(path))}: verified")
     return int(code)

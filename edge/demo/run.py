@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from tqdm import tqdm
 
 from edge import durable
 from edge.chaos import cipher
@@ -29,12 +28,15 @@ from edge.daemon import Daemon, Summary
 from edge.demo.broker import EmbeddedBroker
 from edge.demo.phantoms import pydicom_samples, write_phantoms
 from edge.demo.picture import ComparisonRow, comparison
-from edge.demo.table import human_bytes, human_milliseconds, render
+from edge.demo.table import human_bytes, human_milliseconds, render, shorten
 from edge.envelope.metadata import Metadata
 from edge.envelope.sign import Receipt, SignedEnvelope
 from edge.errors import EdgeError, ExitCode, UsageError
+from edge.intake.ledger import FileState, Ledger, LedgerEntry
 from edge.intake.pixels import decode_pixels
 from edge.keyring import DeviceKeyring, ReceiverKeyring
+from edge.names import printable
+from edge.progress import ImageBar
 from edge.receiver import Receiver
 from edge.records import Domain, SettledFile
 from edge.sealing import Sealed, inspector_for, sealer_for
@@ -61,9 +63,10 @@ class _Journey:
 
 @dataclass(slots=True)
 class _Journeys:
-    """All images by id; filled by three threads."""
+    """All images by id, filled by three threads; and the files that were left where they are."""
 
     by_id: dict[bytes, _Journey] = field(default_factory=dict)
+    left: list[LedgerEntry] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sealed(self, sealed: Sealed) -> None:
@@ -122,6 +125,8 @@ def _report(journeys: _Journeys, summary: Summary, output: Path, store: Path) ->
     sheet = output / "comparison.png"
     comparison([_comparison_row(*pair) for pair in zip(rows, identical, strict=True)], sheet)
     durable.write_atomically(output / "results.json", json.dumps(_results(rows, identical), indent=2).encode(), 0o644)
+    for entry in journeys.left:
+        print(f"left where it is: {shorten(printable(entry.relative), 60)}: {entry.state.value} ({entry.reason})")
     print(f"{summary}; {sum(identical)} of {len(rows)} identical to the original")
     print(f"pictures         {sheet}")
     print(f"results          {output / 'results.json'}")
@@ -205,12 +210,7 @@ def _run_daemon(
     inspector = stack.enter_context(inspector_for(config))
     sealer = sealer_for(config, keyring, inspector, scratch=scratch)
     stack.callback(sealer.close)
-    bar = stack.enter_context(tqdm(unit="image", disable=not sys.stderr.isatty(), leave=False))
-
-    def on_progress(summary: Summary) -> None:
-        bar.total, bar.n = summary.images, summary.arrived
-        bar.refresh()
-
+    bar = stack.enter_context(ImageBar())
     daemon = stack.enter_context(
         Daemon(
             config=config,
@@ -219,19 +219,22 @@ def _run_daemon(
             transport=_transport(config.broker.url, DEVICE),
             sealer=sealer,
             once=True,
-            on_progress=on_progress,
+            on_progress=bar.update,
             on_sealed=journeys.sealed,
             on_receipt=journeys.receipted,
         )
     )
-    return daemon.run(threading.Event())
+    summary = daemon.run(threading.Event())
+    with Ledger.open_read_only(config.device.state / "ledger.sqlite") as ledger:
+        journeys.left.extend(ledger.entries({FileState.STUCK, FileState.IGNORED, FileState.QUARANTINED}))
+    return summary
 
 
 # --- what happened --------------------------------------------------------------------------------------------------
 
 
 def _identical(journey: _Journey) -> bool:
-    """Compare the received file with the scanner's, byte for byte; decoded pixels were compared by their length."""
+    """Compare the received file with the scanner's, byte for byte, or their samples where pixels were carried."""
     if journey.place is None or journey.metadata is None:
         return False
     if journey.metadata.pixels is None:
