@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edge.transport.memory import MemoryBroker, MemoryTransport
+from tests.world import Hospital, RunningReceiver, Site
+
 SHARED_IMAGES = Path(__file__).resolve().parent.parent.parent / "shared" / "images"
 
 
@@ -26,3 +29,28 @@ def _logging_as_it_was() -> Iterator[None]:
     for each, handlers, level, propagate in before:
         each.handlers[:], each.propagate = handlers, propagate
         each.setLevel(level)
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    """A broker."""
+    return MemoryBroker()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A device beside a scanner."""
+    return Site(tmp_path / "device")
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Hospital:
+    """A hospital whose receiver does not run yet."""
+    return Hospital(tmp_path / "hospital")
+
+
+@pytest.fixture
+def receiving(hospital: Hospital, broker: MemoryBroker) -> Iterator[Hospital]:
+    """A hospital whose receiver runs."""
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        yield hospital

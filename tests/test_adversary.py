@@ -53,24 +53,6 @@ PLAIN = bytes_of("plain", 300_000)
 
 
 @pytest.fixture
-def broker() -> MemoryBroker:
-    """A broker without a disorder."""
-    return MemoryBroker()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """A device beside an empty scanner's folder."""
-    return Site(tmp_path / "site")
-
-
-@pytest.fixture
-def hospital(tmp_path: Path) -> Hospital:
-    """A hospital with an empty store."""
-    return Hospital(tmp_path / "hospital")
-
-
-@pytest.fixture
 def duo(tmp_path: Path, broker: MemoryBroker) -> Iterator[Duo]:
     """A device and a hospital whose receiver does not run yet."""
     duo = Duo(tmp_path, broker)

@@ -1,0 +1,220 @@
+"""Receipts in: what happens to originals, and what a restart finds after each step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge import durable
+from edge.daemon import Summary
+from edge.intake.ledger import FileState
+from edge.transport.memory import MemoryBroker, MemoryTransport
+from tests.world import (
+    Hospital,
+    RunningDaemon,
+    RunningReceiver,
+    Site,
+    png,
+    receiver_keyring,
+    until,
+)
+
+
+def test_a_delivered_original_is_moved(site: Site, receiving: Hospital, broker: MemoryBroker, tmp_path: Path) -> None:
+    site.settings = {"watch.original": "move", "watch.move_to": tmp_path / "done"}
+    site.scan("ward/a.png", png("a"))
+    assert site.run_once(broker).all_arrived
+    assert not (site.scans / "ward" / "a.png").exists()
+    assert (tmp_path / "done" / "ward" / "a.png").read_bytes() == png("a")
+    assert site.run_once(broker) == Summary(images=1, arrived=1)
+
+
+def test_a_delivered_original_is_deleted(site: Site, receiving: Hospital, broker: MemoryBroker) -> None:
+    site.settings = {"watch.original": "delete"}
+    path = site.scan("a.png", png("a"))
+    assert site.run_once(broker).all_arrived
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("original", ["move", "delete"])
+def test_an_original_is_untouched_until_a_stored_receipt_comes(
+    site: Site, hospital: Hospital, broker: MemoryBroker, tmp_path: Path, original: str
+) -> None:
+    site.settings = {"watch.original": original, "watch.move_to": tmp_path / "done"}
+    path = site.scan("a.png", png("a"))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: site.spooled() and site.states() == {"a.png": FileState.OFFERED})
+        assert path.exists()
+    hospital.keyring = receiver_keyring(devices=("device-2",))
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        summary = site.run_once(broker)
+    assert summary == Summary(images=1, refused=1)
+    assert path.read_bytes() == png("a")
+    assert site.reasons() == {"a.png": "rejected-unknown-signer"}
+    assert len(site.quarantined()) == 1
+
+
+def test_what_was_rejected_is_offered_once_more_after_a_restart(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    enrolled = hospital.keyring
+    site.scan("a.png", png("a"))
+    hospital.keyring = receiver_keyring(devices=("device-2",))
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, refused=1)
+        assert site.run_once(broker) == Summary(images=1, refused=1)
+    assert len(site.quarantined()) == 1
+    hospital.keyring = enrolled
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker).all_arrived
+    assert hospital.contents() == [png("a")]
+    assert site.quarantined() == []
+
+
+@pytest.mark.parametrize("original", ["move", "delete"])
+def test_an_original_that_changed_since_is_another_image_and_stays(
+    site: Site, hospital: Hospital, broker: MemoryBroker, tmp_path: Path, original: str
+) -> None:
+    site.settings = {"watch.original": original, "watch.move_to": tmp_path / "done"}
+    path = site.scan("a.png", png("first"))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    path.write_bytes(png("second", 60_000))
+    site.settings = {**site.settings, "watch.settle": 5.0, "watch.stuck_after": 5.0}
+    with RunningReceiver(hospital, MemoryTransport(broker)), RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: hospital.contents() == [png("first")])
+        until(lambda: FileState.DISPOSED in {entry.state for entry in site.ledger()})
+        assert path.read_bytes() == png("second", 60_000)
+
+
+# --- restarts -------------------------------------------------------------------------------------------------------
+
+STEPS = ("put", "sealed", "offered", "receipted", "discarded", "disposed")
+
+
+class PowerCutError(BaseException):
+    """What ends a daemon in the middle of a step: nothing may catch it."""
+
+
+@pytest.mark.parametrize("original", ["keep", "move", "delete"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_restart_after_any_step_delivers_exactly_one_image(
+    site: Site, receiving: Hospital, broker: MemoryBroker, step: str, original: str
+) -> None:
+    done = site.root / "done"
+    site.settings = {"watch.original": original, "watch.move_to": done}
+    path = site.scan("a.png", png("a"))
+    with pytest.MonkeyPatch.context() as patch:
+        _cut_the_power_after(patch, step)
+        with pytest.raises(PowerCutError):
+            site.run_once(broker)
+
+    summary = site.run_once(broker)
+
+    assert summary == Summary(images=1, arrived=1)
+    assert receiving.contents() == [png("a")]
+    assert len(receiving.catalogue()) == 1
+    assert site.spooled() == []
+    assert site.states() == {"a.png": FileState.DISPOSED}
+    assert path.exists() == (original == "keep")
+    moved = list(done.glob("*")) if original == "move" else []
+    assert len(moved) == (original == "move")
+
+
+def _cut_the_power_after(patch: pytest.MonkeyPatch, step: str) -> None:
+    """End the daemon right after this step became durable."""
+    from edge import delivery
+    from edge.intake.ledger import Ledger
+    from edge.spool import Spool
+
+    owner, name = {
+        "put": (Spool, "put"),
+        "discarded": (Spool, "discard"),
+        "disposed": (delivery, "dispose"),
+    }.get(step, (Ledger, "advance"))
+    real = getattr(owner, name)
+
+    def then_cut(*arguments: object, **options: object) -> object:
+        done = real(*arguments, **options)
+        if name != "advance" or arguments[2] == step:
+            raise PowerCutError
+        return done
+
+    patch.setattr(owner, name, then_cut)
+
+
+def test_a_move_that_a_crash_interrupted_leaves_one_copy(
+    site: Site, receiving: Hospital, broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.settings = {"watch.original": "move", "watch.move_to": tmp_path / "done"}
+    path = site.scan("a.png", png("a"))
+    remove = durable.remove_durably
+    with monkeypatch.context() as patch:
+
+        def cut(gone: Path) -> None:
+            if gone == path:
+                raise PowerCutError
+            remove(gone)
+
+        patch.setattr(durable, "remove_durably", cut)
+        with pytest.raises(PowerCutError):
+            site.run_once(broker)
+    assert site.run_once(broker).all_arrived
+    assert not path.exists()
+    assert [copy.read_bytes() for copy in (tmp_path / "done").iterdir()] == [png("a")]
+
+
+def test_a_lost_ledger_is_rebuilt_from_the_spool_and_nothing_is_stored_twice(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    site.scan("a.png", png("a"))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    for path in site.state.glob("ledger.sqlite*"):
+        path.unlink()
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, arrived=1)
+        # Lost once more, now after delivery: the image travels again, and is stored once.
+        for path in site.state.glob("ledger.sqlite*"):
+            path.unlink()
+        assert site.run_once(broker) == Summary(images=1, arrived=1)
+    assert list(hospital.files().values()) == [png("a")]
+
+
+def test_an_image_whose_sealed_file_was_removed_by_hand_is_sealed_again(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    site.scan("a.png", png("a"))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    for path in site.spooled():
+        path.unlink()
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, arrived=1)
+    assert hospital.contents() == [png("a")]
+
+
+def test_an_image_that_the_disk_damaged_in_the_spool_is_sealed_again(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    site.scan("a.png", png("a"))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+        [spooled] = site.spooled()
+        with spooled.open("r+b") as file:
+            file.seek(20_000)
+            file.write(b"another content")
+        with RunningReceiver(hospital, MemoryTransport(broker)):
+            until(lambda: hospital.contents() == [png("a")])
+            until(lambda: not site.spooled())
+
+
+def test_an_image_travels_although_its_original_is_gone(site: Site, hospital: Hospital, broker: MemoryBroker) -> None:
+    path = site.scan("a.png", png("a"))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    path.unlink()
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, arrived=1)
+    assert hospital.contents() == [png("a")]

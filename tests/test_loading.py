@@ -1,0 +1,220 @@
+"""Files in: what is no good image is held, refused or left alone by name, and never keeps the others back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge.daemon import Summary
+from edge.errors import ModelMissing
+from edge.intake.ledger import FileState
+from edge.sealing import Network, Sealed
+from edge.transport.memory import MemoryBroker, MemoryTransport
+from tests.world import (
+    Hospital,
+    Site,
+    alarm,
+    png,
+)
+
+
+def test_once_ends_although_files_are_stuck_and_says_how_many(
+    site: Site, receiving: Hospital, broker: MemoryBroker
+) -> None:
+    site.scan("good.png", png("good"))
+    site.scan("empty.png", b"")
+    site.scan("cut.png", png("cut")[:-7])
+    site.scan("notes.txt", b"no image")
+    summary = site.run_once(broker)
+    assert summary == Summary(images=3, arrived=1, stuck=2, ignored=1)
+    assert not summary.all_arrived
+    assert site.states() == {
+        "good.png": FileState.DISPOSED,
+        "empty.png": FileState.STUCK,
+        "cut.png": FileState.STUCK,
+        "notes.txt": FileState.IGNORED,
+    }
+    assert site.reasons() == {
+        "good.png": "",
+        "empty.png": "empty-file",
+        "cut.png": "incomplete-file",
+        "notes.txt": "unknown-format",
+    }
+    assert receiving.contents() == [png("good")]
+
+
+def test_a_stuck_file_that_becomes_whole_arrives(site: Site, receiving: Hospital, broker: MemoryBroker) -> None:
+    site.scan("slow.png", png("slow")[:-7])
+    assert site.run_once(broker).stuck == 1
+    site.scan("slow.png", png("slow"))
+    assert site.run_once(broker) == Summary(images=1, arrived=1)
+    assert receiving.contents() == [png("slow")]
+
+
+def test_unknown_and_incomplete_files_are_carried_where_configured(
+    site: Site, receiving: Hospital, broker: MemoryBroker
+) -> None:
+    site.scan("cut.png", png("cut")[:-7])
+    site.scan("notes.txt", b"no image")
+    site.scan("empty.png", b"")
+    assert site.run_once(broker).arrived == 0
+    # Also what an earlier run left alone.
+    site.settings = {"watch.unknown": "carry", "watch.incomplete": "carry"}
+    summary = site.run_once(broker)
+    assert summary == Summary(images=3, arrived=2, stuck=1)
+    assert receiving.contents() == sorted([png("cut")[:-7], b"no image"])
+
+
+def test_a_file_over_the_size_limit_is_refused_by_name(site: Site, receiving: Hospital, broker: MemoryBroker) -> None:
+    site.settings = {"limits.image_bytes": 10_000}
+    site.scan("large.png", png("large"))
+    site.scan("small.png", png("small", 100))
+    assert site.run_once(broker) == Summary(images=2, arrived=1, refused=1)
+    assert site.reasons()["large.png"] == "file-too-large"
+
+
+def test_temporary_names_links_pipes_and_folders_are_passed_over(
+    site: Site, receiving: Hospital, broker: MemoryBroker, tmp_path: Path
+) -> None:
+    import os
+
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(png("outside"))
+    (site.scans / "link.png").symlink_to(outside)
+    os.mkfifo(site.scans / "pipe.png")
+    (site.scans / "folder.png").mkdir()
+    site.scan(".hidden.png", png("hidden"))
+    site.scan("half.png.part", png("half"))
+    site.scan("good.png", png("good"))
+    assert site.run_once(broker) == Summary(images=1, arrived=1)
+    assert receiving.contents() == [png("good")]
+
+
+def test_a_name_that_is_not_utf_8_arrives(site: Site, receiving: Hospital, broker: MemoryBroker) -> None:
+    site.scan(b"M\xfcller\xff.png".decode("utf-8", "surrogateescape"), png("a"))
+    assert site.run_once(broker).all_arrived
+    [name] = receiving.files()
+    assert name.endswith("M\ufffdller\ufffd.png")
+
+
+def test_a_file_that_vanishes_is_forgotten_and_the_others_arrive(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.scan("a.png", png("a"))
+    gone = site.scan("gone.png", png("gone"))
+    with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
+        inspect = daemon._loader._sealer.inspect
+
+        def vanish(file: object, **options: object) -> object:
+            gone.unlink(missing_ok=True)
+            return inspect(file, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(daemon._loader._sealer, "inspect", vanish)
+        summary = daemon.run(stop)
+    assert summary == Summary(images=1, arrived=1)
+    assert receiving.contents() == [png("a")]
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = site.scan("a.png", png("before"))
+    changed = False
+    with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
+        seal = daemon._loader._sealer.seal
+
+        def change(*arguments: object, **options: object) -> Sealed:
+            nonlocal changed
+            if not changed:
+                changed = True
+                path.write_bytes(png("after", 50_000))
+            return seal(*arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(daemon._loader._sealer, "seal", change)
+        summary = daemon.run(stop)
+    assert changed
+    assert summary == Summary(images=1, arrived=1)
+    assert receiving.contents() == [png("after", 50_000)]
+    assert len(receiving.catalogue()) == 1
+
+
+def test_a_file_that_changes_while_its_bytes_are_enciphered_is_never_sent_mixed(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    before = png("before", 3_000_000)
+    path = site.scan("a.png", before)
+    stamp = path.stat()
+    changed = False
+    with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
+        seal = daemon._loader._sealer.seal
+
+        def change(*arguments: object, **options: object) -> Sealed:
+            nonlocal changed
+            if not changed:
+                changed = True
+                # Same size, same modification time, same inode: only the hash can tell.
+                with path.open("r+b") as file:
+                    file.seek(2_000_000)
+                    file.write(b"other content")
+                os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+            return seal(*arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(daemon._loader._sealer, "seal", change)
+        summary = daemon.run(stop)
+    assert summary == Summary(images=1, arrived=1)
+    assert receiving.contents() == [path.read_bytes()]
+
+
+def test_an_unreadable_file_is_stuck_and_does_not_hold_up_the_others(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    site.scan("good.png", png("good"))
+    site.scan("secret.png", png("secret"))
+    real_open = os.open
+
+    def refuse(path: object, flags: int, *rest: object, **options: object) -> int:
+        if str(path).endswith("secret.png"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real_open(path, flags, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("edge.intake.opening.os.open", refuse)
+    assert site.run_once(broker) == Summary(images=2, arrived=1, stuck=1)
+    assert site.reasons()["secret.png"] == "unreadable-file"
+
+
+def test_a_file_that_meets_a_defect_is_listed_and_the_others_arrive(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.scan("bad.png", png("bad"))
+    site.scan("good.png", png("good"))
+    with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
+        inspect = daemon._loader._sealer.inspect
+
+        def stumble(file: object, **options: object) -> object:
+            if file.relative == "bad.png":  # type: ignore[attr-defined]
+                raise ZeroDivisionError
+            return inspect(file, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(daemon._loader._sealer, "inspect", stumble)
+        summary = daemon.run(stop)
+    assert summary == Summary(images=2, arrived=1, refused=1)
+    assert site.reasons()["bad.png"] == "internal-error"
+
+
+def test_an_image_without_a_network_takes_its_parameters_from_the_secret_and_says_so(
+    site: Site, receiving: Hospital, broker: MemoryBroker
+) -> None:
+    def missing() -> Network:
+        raise ModelMissing("the network is missing")
+
+    site.load_network = missing
+    site.scan("a.png", png("a"))
+    assert site.run_once(broker).all_arrived
+    [delivered] = receiving.catalogue()
+    assert '"parameters_from": "secret"' in delivered.description
+    assert "parameters-from-secret" in delivered.description
