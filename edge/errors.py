@@ -7,8 +7,7 @@
     |-- IntakeError                 a file cannot become an image to carry
     |   |-- EmptyFile, IncompleteFile, VanishedFile, ChangedWhileRead      (a later look can help)
     |   |-- UnreadableFile, FileTooLarge
-    |   `-- InspectionFailed
-    |       `-- PixelsUnavailable
+    |   `-- PixelsUnavailable       the file's exact bytes are carried instead
     |-- ModelError                  the parameter network cannot be used
     |   |-- RuntimeMissing, ModelMissing, ModelRefused, ModelFailed
     |-- CipherError                 the chaotic image cipher refuses its input
@@ -121,11 +120,7 @@ class FileTooLarge(IntakeError):
     default_hint = "raise limits.image_bytes on the device and at the receiver"
 
 
-class InspectionFailed(IntakeError):
-    """No metadata could be read within the limits; the file is still carried as bytes."""
-
-
-class PixelsUnavailable(InspectionFailed):
+class PixelsUnavailable(IntakeError):
     default_hint = "the image is carried as its exact bytes instead (domain = file)"
 
 

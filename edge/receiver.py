@@ -34,8 +34,6 @@ from edge.transport.base import Message, Transport
 _LOG = logging.getLogger(__name__)
 _STATUS_SECONDS: Final = 60.0
 _PART_NAME: Final = re.compile(rf"({protocol.IDENTITY_PATTERN})-([0-9a-f]{{32}})\.(?:part|have|key)")
-_BULK_FACTOR: Final = 4
-"""An explicit key file and the decoded pixels of a compressed file make a bulk larger than the file they come from."""
 
 
 @dataclass(slots=True)
@@ -143,7 +141,7 @@ class Receiver:
                 signed,
                 devices=self._keyring.devices,
                 audience=self._keyring.receiver_id,
-                bulk_limit=_BULK_FACTOR * self._config.limits.image_bytes,
+                bulk_limit=self._config.limits.bulk_bytes,
             )
             known = self.archive.find(manifest.device, manifest.image_id)
             if known is not None and known.manifest_hash != signed.manifest_hash:

@@ -140,7 +140,7 @@ def _verified(
         signed,
         devices=keyring.devices,
         audience=keyring.receiver_id,
-        bulk_limit=4 * config.limits.image_bytes,
+        bulk_limit=config.limits.bulk_bytes,
     )
     envelope = sign.verify_bulk(manifest, file)
     file.seek(start)

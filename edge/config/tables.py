@@ -269,3 +269,8 @@ class ReceiverLimitsTable:
     """[limits] of a receiver."""
 
     image_bytes: Annotated[int, Setting(_LIMIT, "the largest image that is accepted")] = 4 << 30
+
+    @property
+    def bulk_bytes(self) -> int:
+        """Return the largest bulk that is accepted: a key file, or pixels decoded, make it larger than its file."""
+        return 4 * self.image_bytes

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge.errors import InspectionFailed, PixelsUnavailable, StorageError
+from edge.errors import IntakeError, PixelsUnavailable, StorageError
 from edge.intake.pixels import PixelLimits, PixelReader, decode_pixels, encode_pixels
 from edge.records import PixelImage, SettledFile
 
@@ -42,7 +42,7 @@ def _refused(reader, path, tmp_path):
     with pytest.raises(PixelsUnavailable) as caught:
         reader.decode(settled(path), sink)
     assert not sink.exists()
-    assert isinstance(caught.value, InspectionFailed)
+    assert isinstance(caught.value, IntakeError)
     return caught.value.message
 
 
