@@ -27,7 +27,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from edge.errors import ModelFailed, ModelMissing, ModelRefused, RuntimeMissing
-from edge.features import ENCODING, SIDE
+from edge.metadata_image import ENCODING, SIDE
 from edge.records import MetadataImage, NetworkName, NetworkOutputs
 
 MANIFEST: Final = "manifest.json"

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from edge import encrypt, features
+from edge import encrypt
 from edge.chaos import parameters as chaos_parameters
 from edge.config import DeviceConfig
 from edge.encrypt import Entropy, Sender, Source
@@ -27,6 +27,7 @@ from edge.intake.image import Inspection, Inspector
 from edge.intake.opening import opened
 from edge.intake.pixels import PixelLimits, PixelReader
 from edge.keyring import DeviceKeyring
+from edge.metadata_image import metadata_image
 from edge.records import (
     ChaosParameters,
     Domain,
@@ -179,7 +180,7 @@ class Sealer:
     def _parameters(self, scan: Scan, entropy: Entropy) -> tuple[ChaosParameters, Scan]:
         record = MetadataRecord(scan.capture.moment, scan.camera, scan.width, scan.height, scan.file.size)
         try:
-            image = features.metadata_image(record)
+            image = metadata_image(record)
             if self._network is None and not self._network_failed:
                 self._network = self._load_network()
             if self._network is not None:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.chaos.parameters import fold
-from edge.features import draw, metadata_image
 from edge.inference import ParameterNetwork
+from edge.metadata_image import draw, metadata_image
 from edge.records import MetadataImage, MetadataRecord
 from firmware_tools.dataset import targets
 

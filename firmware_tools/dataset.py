@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.features import (
+from edge.metadata_image import (
     CAMERA_AT,
     CAMERA_FIELDS,
     FIELDS,
@@ -90,7 +90,7 @@ def random_fields(generator: np.random.Generator, count: int) -> NDArray[np.uint
         count: How many records.
 
     Returns:
-        Digits as `edge.features.metadata_fields` writes them, uint8 (count, 92). A third of the moments have no
+        Digits as `edge.metadata_image.metadata_fields` writes them, uint8 (count, 92). A third of the moments have no
         fraction of a second and a third milliseconds only; half are naive; sizes have any number of digits.
     """
     fields = np.zeros((count, FIELDS), dtype=np.uint8)

@@ -10,7 +10,7 @@ import importlib
 from typing import Any, Final
 
 from edge.errors import UsageError
-from edge.features import SIDE
+from edge.metadata_image import SIDE
 from edge.records import NetworkName
 from firmware_tools.dataset import OUTPUTS
 

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ExitCode, UsageError
-from edge.features import ENCODING, SIDE
 from edge.inference import ParameterNetwork
+from edge.metadata_image import ENCODING, SIDE
 from edge.records import NetworkName
 from firmware_tools.acceptance import agreement, known_answers, measure, shortfalls
 from firmware_tools.dataset import images, random_fields, targets

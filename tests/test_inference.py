@@ -17,8 +17,8 @@ import pytest
 
 from edge import inference
 from edge.errors import ModelFailed, ModelMissing, ModelRefused, RuntimeMissing
-from edge.features import metadata_image
 from edge.inference import ParameterNetwork
+from edge.metadata_image import metadata_image
 from edge.records import MetadataImage, MetadataRecord, NetworkName
 
 MODELS = Path(__file__).resolve().parent.parent / "models"

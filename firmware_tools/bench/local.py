@@ -24,10 +24,10 @@ from edge.encrypt import Entropy
 from edge.envelope import sign
 from edge.envelope.sign import SignedEnvelope
 from edge.errors import ModelMissing, RuntimeMissing
-from edge.features import metadata_image
 from edge.inference import ParameterNetwork
 from edge.intake.opening import hash_file
 from edge.keyring import DeviceKeyring, ReceiverKeyring
+from edge.metadata_image import metadata_image
 from edge.records import MapName, MetadataRecord, NetworkName
 from edge.sealing import inspector_for, sealer_for
 from edge.spool import Origin, Spool, SpooledImage

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from edge.errors import UsageError
-from edge.features import draw, metadata_fields, metadata_image
 from edge.inference import ParameterNetwork
+from edge.metadata_image import draw, metadata_fields, metadata_image
 from edge.records import MetadataRecord, NetworkName
 from firmware_tools.acceptance import shortfalls
 from firmware_tools.dataset import OUTPUTS, images, random_fields, targets

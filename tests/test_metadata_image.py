@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import ModelFailed
-from edge.features import FIELDS, draw, metadata_fields, metadata_image
+from edge.metadata_image import FIELDS, draw, metadata_fields, metadata_image
 from edge.records import MetadataRecord
 
 RECORD = MetadataRecord(
