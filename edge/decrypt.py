@@ -117,10 +117,10 @@ def _bands(
         scratch.write(piece)
         left -= len(piece)
     scratch.seek(0)
-    size = keyfile.key_file_size(layout)
+    size = keyfile.key_file_size(layout, described.cipher.parameters.map)
     if reader.bytes_length(size) != size:
         raise OpeningFailed
-    return keyfile.decipher_with_key_file(scratch, opening, layout)
+    return keyfile.decipher_with_key_file(scratch, opening, layout, described.cipher.parameters)
 
 
 def _layout(described: Metadata) -> Layout:

@@ -18,7 +18,7 @@ from edge.chaos.layout import Layout
 from edge.envelope import keys, metadata, seal, sign, wire
 from edge.envelope.metadata import Metadata
 from edge.errors import ChangedWhileRead, KeyringError, UnreadableFile
-from edge.records import ChaosParameters, CipherImage, Domain, KeyFileMode, PixelImage, Scan
+from edge.records import ChaosParameters, CipherImage, Domain, FeatureVector, KeyFileMode, PixelImage, Scan
 
 
 class Source(Protocol):
@@ -77,6 +77,7 @@ def encrypt(
     parameters: ChaosParameters,
     key_file: KeyFileMode,
     pixels: PixelImage | None,
+    features: FeatureVector | None = None,
     sender: Sender,
     entropy: Entropy,
     sequence: int,
@@ -101,7 +102,7 @@ def encrypt(
         key_file=key_file,
         secret=entropy.secret if key_file is KeyFileMode.COMPACT else None,
     )
-    known = metadata.encode(_describe(scan, described, pixels))
+    known = metadata.encode(_describe(scan, described, pixels, features))
     # > cipher image
     checked = _Checked(source, scan.sha256 if pixels is None else None)
     image = cipher.encipher(checked, layout, parameters, entropy.secret, prove=True)
@@ -146,7 +147,9 @@ def _itemsize(pixels: PixelImage) -> int:
     return int(pixels.dtype[1:])
 
 
-def _describe(scan: Scan, cipher_image: CipherImage, pixels: PixelImage | None) -> Metadata:
+def _describe(
+    scan: Scan, cipher_image: CipherImage, pixels: PixelImage | None, features: FeatureVector | None
+) -> Metadata:
     folder, _, name = os.fsencode(scan.file.relative).rpartition(b"/")
     return Metadata(
         name=name,
@@ -162,6 +165,7 @@ def _describe(scan: Scan, cipher_image: CipherImage, pixels: PixelImage | None) 
         height=scan.height,
         notes=scan.notes,
         pixels=pixels,
+        features=features,
     )
 
 
@@ -173,7 +177,7 @@ def _plaintext(
     parts: list[Iterator[bytes | memoryview] | list[bytes]] = [[known, image_head], image]
     length = len(known) + len(image_head) + layout.size
     if described.key_file is KeyFileMode.EXPLICIT:
-        size = keyfile.key_file_size(layout)
+        size = keyfile.key_file_size(layout, described.parameters.map)
         key_head = wire.bytes_head(size)
         parts += [[key_head], keyfile.key_file(layout, described.parameters, secret)]
         length += len(key_head) + size

@@ -16,6 +16,10 @@ IMAGE_ID_BYTES: Final = 16
 DIGEST_BYTES: Final = 32
 CONTENT_KEY_BYTES: Final = 32
 SECRET_BYTES: Final = 32
+FEATURES: Final = 1000
+"""Deep features of an image: one signed byte each, 128 times a number in [-1, 1)."""
+PATTERN_BYTES: Final = FEATURES // 8
+"""Bytes of the binarised features, V_B: one bit a feature, the first in the highest bit of the first byte."""
 
 # --- COSE ----------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The frozen values that travel along an image's way, in the order in which they come into being.
 
     SettledFile > Scan > MetadataRecord > MetadataImage > NetworkOutputs > ChaosParameters > CipherImage
+                       > Picture > FeatureVector >
 
 What follows them, SignedEnvelope, VerifiedEnvelope and Receipt, stands beside the code that proves it, in
 `edge.envelope.sign`. They hold facts, not behaviour; nothing here reads a clock, a disk or a random source.
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     # The metadata worker imports this module and must stay small: NumPy would cost it 14 MB.
@@ -21,11 +22,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+SIDE: Final = 224
+"""Height and width, in pixels, of what every network reads: the input size their families were published with."""
+
+
 class MapName(StrEnum):
-    """The chaotic map of cipher A."""
+    """The chaotic map: logistic and Lorenz are those of cipher A, the hyperchaotic Lorenz system is that of cipher B."""
 
     LOGISTIC = "logistic"
     LORENZ = "lorenz"
+    HYPERLORENZ_DNA = "hyperlorenz-dna"
+
+
+class Quantiser(StrEnum):
+    """How states of cipher B's map become bytes: as published, one byte each, or four bytes each."""
+
+    PAPER = "paper"
+    WIDE = "wide"
 
 
 class NetworkName(StrEnum):
@@ -33,6 +46,12 @@ class NetworkName(StrEnum):
 
     MOBILENETV2 = "mobilenetv2"
     RESNET18 = "resnet18"
+
+
+class FeatureNetworkName(StrEnum):
+    """The feature network."""
+
+    VGG16 = "vgg16"
 
 
 class Domain(StrEnum):
@@ -121,7 +140,7 @@ class MetadataImage:
 class NetworkOutputs:
     """The quantised outputs of a parameter network and what produced them.
 
-    `values` are the 16 raw output bytes; `profile` names the runtime's numeric profile (networks differ bit for bit
+    `values` are the 64 raw output bytes; `profile` names the runtime's numeric profile (networks differ bit for bit
     between runtimes); `model_sha256` is the hash of the very file that ran.
     """
 
@@ -132,19 +151,43 @@ class NetworkOutputs:
 
 
 @dataclass(frozen=True, slots=True)
-class ChaosParameters:
-    """The control parameters of a chaotic map: (r,) for logistic; (sigma, rho, beta) for Lorenz.
+class Picture:
+    """An image made ready for the feature network: uint8 (224, 224, 3)."""
 
-    `origin` is "network", or "secret" where no network could be used. They travel inside the envelope; nobody
-    derives them again.
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureVector:
+    """The deep features of an image and what produced them.
+
+    `values` are 1000 signed bytes, each 128 times a feature in [-1, 1); the rest is as for `NetworkOutputs`.
+    """
+
+    values: bytes
+    network: FeatureNetworkName
+    model_sha256: bytes
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChaosParameters:
+    """What an image's chaotic map starts from: (r,) for logistic, (sigma, rho, beta) for Lorenz.
+
+    For the hyperchaotic Lorenz system it is the private key (x1, x2, x3, x4, v1, v2); `pattern` is V_B, 125 bytes, and
+    `quantiser` says how states become bytes. `origin` says where a network's share came from, which is the parameters of
+    cipher A and V_B of cipher B: "network", or "secret" where no network could be used. All of it travels inside the
+    envelope; nobody derives it again.
     """
 
     map: MapName
     values: tuple[float, ...]
     origin: str
-    network: NetworkName | None = None
+    network: NetworkName | FeatureNetworkName | None = None
     model_sha256: bytes | None = None
     profile: str = ""
+    pattern: bytes = b""
+    quantiser: Quantiser | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,18 +41,21 @@ def aligned(count: int, dtype: type[Scalar]) -> NDArray[Scalar]:
 # Bytes of a band buffer: a band, and the incomplete row of any file up to 4 GiB. Larger ones are made when needed.
 BUFFER_BYTES = BAND_BYTES + (64 << 10)
 
+# The most that one image takes: plain, cipher, the two of its proof, and two of keys.
+MOST_BUFFERS = 6
+
 # Band buffers that no image uses now. Fresh memory costs an eighth of the time of a 32 MiB image in page faults.
-_spare: deque[NDArray[np.uint8]] = deque(maxlen=4)
+_spare: deque[NDArray[np.uint8]] = deque(maxlen=MOST_BUFFERS)
 
 
 @contextmanager
 def band_buffers(layout: Layout, count: int) -> Iterator[list[NDArray[np.uint8]]]:
-    """Lend `count` buffers, each for the largest band of a layout rounded up to whole key words; what they hold is undefined.
+    """Lend `count` buffers, each for the largest band of a layout rounded up to a cache line; what they hold is undefined.
 
-    A buffer is lent to one image at a time, and up to four are kept for the next. Whoever hands a view of one to others
+    A buffer is lent to one image at a time, and as many as any image takes are kept for the next. Whoever hands a view of one to others
     must release the view in time, so that no image can read another's bytes.
     """
-    size = -(-layout.largest_band // WORD_BYTES) * WORD_BYTES
+    size = -(-layout.largest_band // ALIGNMENT) * ALIGNMENT
     if size > BUFFER_BYTES:
         # An image with very long rows needs its own: what is kept would only add to them.
         _spare.clear()

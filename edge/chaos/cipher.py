@@ -1,25 +1,33 @@
-"""Cipher A over whole images, band by band: permute the rows, then the columns, then XOR with the key words.
+"""Either cipher over whole images, band by band.
 
 Memory is bounded by the band, whatever the size of the image; each yielded band is valid until the next is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from edge.chaos.bandcipher import BandCipher
 from edge.chaos.buffers import Readable, band_buffers, fill
-from edge.chaos.diffuse import diffuse
-from edge.chaos.keys import BandKeys, validate
-from edge.chaos.layout import Band, Layout
-from edge.chaos.maps import Words
-from edge.chaos.permute import Bytes, Indices, Permutation, inverse
-from edge.errors import ChangedWhileRead, CipherProofFailed, TruncatedEnvelope
-from edge.records import ChaosParameters
+from edge.chaos.hyperdna import HyperDnaCipher
+from edge.chaos.layout import Layout
+from edge.chaos.parameters import check
+from edge.chaos.permute import Bytes
+from edge.chaos.rowcolumn import RowColumnCipher
+from edge.errors import ChangedWhileRead, CipherError, CipherProofFailed, TruncatedEnvelope
+from edge.protocol import SECRET_BYTES
+from edge.records import ChaosParameters, MapName
 
 # Bytes compared at a time when a band is proved: small, because a comparison makes an array of truths as large.
 COMPARED_BYTES = 256 << 10
+
+
+def cipher_class(chaotic_map: MapName) -> type[HyperDnaCipher | RowColumnCipher]:
+    """Return the cipher that a map belongs to."""
+    return HyperDnaCipher if chaotic_map is MapName.HYPERLORENZ_DNA else RowColumnCipher
 
 
 def encipher(
@@ -35,7 +43,7 @@ def encipher(
     Args:
         source: The plain image; exactly `layout.size` bytes are read.
         layout: The sample matrix.
-        parameters: The control parameters of the chaotic map.
+        parameters: What the chaotic map starts from.
         secret: 32 fresh random bytes, never used for another image.
         prove: Decipher every band again, with keys made anew, and compare it with the plain image before yielding it.
 
@@ -66,26 +74,16 @@ def decipher(
     return _decipher(source, layout, parameters, secret)
 
 
-def undo(
-    permutation: Permutation,
-    band: Band,
-    cipher: Bytes,
-    plain: Bytes,
-    keys: tuple[Indices, Indices, Iterable[Words]],
-) -> None:
-    """Decipher one band into `plain`; `cipher` is used up.
+def validate(parameters: ChaosParameters, secret: bytes) -> None:
+    """Refuse what no key may be made from.
 
-    Args:
-        permutation: The machinery of the layout.
-        band: The band.
-        cipher: A band buffer with the cipher image.
-        plain: A band buffer.
-        keys: xindex, yindex, and zkey in pieces of words.
+    Raises:
+        CipherError: The secret is not 32 bytes.
+        ParametersOutOfRange: The parameters lie outside their box.
     """
-    columns, rows, words = keys
-    diffuse(cipher, band.size, words)
-    permutation.gather(cipher[: band.body], plain[: band.body], inverse(rows), inverse(columns)).until(band.body)
-    plain[band.body : band.size] = cipher[band.body : band.size]
+    if len(secret) != SECRET_BYTES:
+        raise CipherError("the image's secret must be 32 bytes")
+    check(parameters)
 
 
 def _encipher(
@@ -96,19 +94,18 @@ def _encipher(
     *,
     prove: bool,
 ) -> Iterator[memoryview]:
-    permutation = Permutation(layout)
-    with band_buffers(layout, 4 if prove else 2) as (plain, cipher, *spare):
+    kind: BandCipher[Any] = cipher_class(parameters.map)(layout, parameters)
+    count = kind.key_buffers
+    with band_buffers(layout, (4 if prove else 2) + count) as (plain, cipher, *rest):
+        room, spare = rest[:count], rest[count:]
         for band in layout.bands():
             if fill(source, plain[: band.size].data) < band.size:
                 raise ChangedWhileRead("the image became shorter while it was read")
-            columns, rows, words = BandKeys(secret, parameters, layout, band).all()
-            gather = permutation.gather(plain[: band.body], cipher[: band.body], rows, columns)
-            cipher[band.body : band.size] = plain[band.body : band.size]
-            diffuse(cipher, band.size, words, before=gather.until)
+            kind.encipher(band, plain, cipher, kind.keys(secret, band, room))
             if prove:
                 copy, proof = spare
                 copy[: band.size] = cipher[: band.size]
-                undo(permutation, band, copy, proof, BandKeys(secret, parameters, layout, band).all())
+                kind.decipher(band, copy, proof, kind.keys(secret, band, room))
                 if not _same(plain[: band.size], proof[: band.size]):
                     raise CipherProofFailed("the cipher image does not decipher to the plain image")
             with cipher[: band.size].data as view:
@@ -121,12 +118,12 @@ def _decipher(
     parameters: ChaosParameters,
     secret: bytes,
 ) -> Iterator[memoryview]:
-    permutation = Permutation(layout)
-    with band_buffers(layout, 2) as (cipher, plain):
+    kind: BandCipher[Any] = cipher_class(parameters.map)(layout, parameters)
+    with band_buffers(layout, 2 + kind.key_buffers) as (cipher, plain, *room):
         for band in layout.bands():
             if fill(source, cipher[: band.size].data) < band.size:
                 raise TruncatedEnvelope("the cipher image ends early")
-            undo(permutation, band, cipher, plain, BandKeys(secret, parameters, layout, band).all())
+            kind.decipher(band, cipher, plain, kind.keys(secret, band, room))
             with plain[: band.size].data as view:
                 yield view
 

@@ -30,10 +30,12 @@ MAX_SAMPLE_BYTES = 16  # bytes a sample: four channels of 32 bits
 class Band:
     """One run of whole rows of an image; the last band also carries the bytes of the incomplete row.
 
-    `index` counts from 0, `rows` are the rows that are permuted, `body` is their bytes, `size` is `body` and the tail.
+    `index` counts from 0, `offset` is the bytes of the image before the band, `rows` are its whole rows, `body` is their
+    bytes, `size` is `body` and the tail.
     """
 
     index: int
+    offset: int
     rows: int
     body: int
     size: int
@@ -117,4 +119,5 @@ class Layout:
         for index in range(last + 1):
             inside = min(self.rows_a_band, rows - index * self.rows_a_band)
             body = inside * self.row_bytes
-            yield Band(index=index, rows=inside, body=body, size=body + (tail if index == last else 0))
+            offset = index * self.rows_a_band * self.row_bytes
+            yield Band(index=index, offset=offset, rows=inside, body=body, size=body + (tail if index == last else 0))

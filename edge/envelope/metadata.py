@@ -21,18 +21,22 @@ from edge.records import (
     ChaosParameters,
     CipherImage,
     Domain,
+    FeatureNetworkName,
+    FeatureVector,
     KeyFileMode,
     MapName,
     NetworkName,
     PixelImage,
+    Quantiser,
 )
 
 CIPHER_A: Final = "cipher-a/1"
+CIPHER_B: Final = "cipher-b/1"
 _NAME_MAX: Final = 1024
 _FOLDER_MAX: Final = 8192
-_PARAMETER_COUNT: Final = {MapName.LOGISTIC: 1, MapName.LORENZ: 3}
+_PARAMETER_COUNT: Final = {MapName.LOGISTIC: 1, MapName.LORENZ: 3, MapName.HYPERLORENZ_DNA: 6}
 _REQUIRED: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13})
-_OPTIONAL: Final = frozenset({8, 9})
+_OPTIONAL: Final = frozenset({8, 9, 14})
 _DTYPES: Final = frozenset({"u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"})
 
 
@@ -53,6 +57,7 @@ class Metadata:
     height: int = 0
     notes: tuple[str, ...] = ()
     pixels: PixelImage | None = field(default=None)
+    features: FeatureVector | None = field(default=None)
 
 
 def encode(metadata: Metadata) -> bytes:
@@ -62,8 +67,9 @@ def encode(metadata: Metadata) -> bytes:
         MalformedEnvelope: it would be longer than METADATA_MAX_BYTES, or a field is over its limit.
     """
     cipher, parameters = metadata.cipher, metadata.cipher.parameters
+    hyper = parameters.map is MapName.HYPERLORENZ_DNA
     described: dict[int, Any] = {
-        1: CIPHER_A,
+        1: CIPHER_B if hyper else CIPHER_A,
         2: parameters.map.value,
         3: struct.pack(f">{len(parameters.values)}d", *parameters.values),
         4: parameters.origin,
@@ -73,6 +79,8 @@ def encode(metadata: Metadata) -> bytes:
     }
     if cipher.secret is not None:
         described[8] = cipher.secret
+    if hyper:
+        described |= {9: parameters.pattern, 10: parameters.quantiser.value if parameters.quantiser else ""}
     value: dict[int, Any] = {
         1: metadata.name,
         2: metadata.media_type,
@@ -86,8 +94,11 @@ def encode(metadata: Metadata) -> bytes:
         12: [metadata.width, metadata.height],
         13: metadata.folder,
     }
-    if parameters.network is not None and parameters.model_sha256 is not None:
+    if parameters.network is not None and parameters.model_sha256 is not None and not hyper:
         value[8] = [parameters.network.value, parameters.model_sha256, parameters.profile]
+    if metadata.features is not None:
+        features = metadata.features
+        value[14] = [features.network.value, features.model_sha256, features.profile, features.values]
     if metadata.pixels is not None:
         pixels = metadata.pixels
         value[9] = {1: list(pixels.shape), 2: pixels.dtype, 3: pixels.photometric, 4: dict(pixels.side)}
@@ -117,53 +128,103 @@ def decode(data: bytes) -> Metadata:
 def _decode(value: Mapping[Any, Any]) -> Metadata:
     moment, source = _array(value[6])
     width, height = _array(value[12])
+    features = _features(value[14]) if 14 in value else None
     return Metadata(
         name=_bytes(value[1], 1, _NAME_MAX),
         folder=_bytes(value[13], 0, _FOLDER_MAX),
         media_type=_text(value[2]),
         size=_number(value[3], protocol.IMAGE_MAX_BYTES),
-        sha256=_bytes(value[4], protocol.DIGEST_BYTES, protocol.DIGEST_BYTES),
+        sha256=_digest(value[4]),
         mtime_ns=_number(value[5], 2**63 - 1, low=-(2**63)),
         capture=CaptureTime(_moment(moment), CaptureSource(source)),
-        cipher=_cipher(value[7], _network(value[8]) if 8 in value else (None, None, "")),
+        cipher=_cipher(value[7], _network(value[8]) if 8 in value else None, features),
         camera=_text(value[11]),
         width=_number(width, 2**32),
         height=_number(height, 2**32),
         notes=tuple(_text(note) for note in _array(value[10])),
         pixels=_pixels(value[9]) if 9 in value else None,
+        features=features,
     )
 
 
 def _network(value: Any) -> tuple[NetworkName, bytes, str]:
     name, sha256, profile = _array(value)
-    return NetworkName(name), _bytes(sha256, protocol.DIGEST_BYTES, protocol.DIGEST_BYTES), _text(profile)
+    return NetworkName(name), _digest(sha256), _text(profile)
 
 
-def _cipher(value: Mapping[Any, Any], network: tuple[NetworkName | None, bytes | None, str]) -> CipherImage:
-    key_file = KeyFileMode(value[7])
-    expected = set(range(1, 9 if key_file is KeyFileMode.COMPACT else 8))
-    if set(value) != expected or value[1] != CIPHER_A:
+def _features(value: Any) -> FeatureVector:
+    name, sha256, profile, values = _array(value)
+    return FeatureVector(
+        network=FeatureNetworkName(name),
+        model_sha256=_digest(sha256),
+        profile=_text(profile),
+        values=_bytes(values, protocol.FEATURES, protocol.FEATURES),
+    )
+
+
+def _cipher(
+    value: Mapping[Any, Any], network: tuple[NetworkName, bytes, str] | None, features: FeatureVector | None
+) -> CipherImage:
+    key_file, map_name = KeyFileMode(value[7]), MapName(value[2])
+    hyper = map_name is MapName.HYPERLORENZ_DNA
+    expected = (
+        {1, 2, 3, 4, 5, 6, 7} | ({8} if key_file is KeyFileMode.COMPACT else set()) | ({9, 10} if hyper else set())
+    )
+    if set(value) != expected or value[1] != (CIPHER_B if hyper else CIPHER_A):
         raise ValueError("cipher")
-    map_name = MapName(value[2])
-    values = struct.unpack(f">{_PARAMETER_COUNT[map_name]}d", value[3])
-    if not all(isfinite(parameter) for parameter in values) or value[4] not in ("network", "secret"):
-        raise ValueError("parameters")
     size, width, sample = _array(value[5])
-    name, model_sha256, profile = network
     return CipherImage(
-        parameters=ChaosParameters(
-            map=map_name,
-            values=values,
-            origin=value[4],
-            network=name,
-            model_sha256=model_sha256,
-            profile=profile,
-        ),
+        parameters=_hyper_parameters(value, network, features) if hyper else _parameters(value, map_name, network),
         layout=(_number(size, protocol.IMAGE_MAX_BYTES), _number(width, 2**40), _number(sample, 2**16)),
         domain=Domain(value[6]),
         key_file=key_file,
         secret=_bytes(value[8], protocol.SECRET_BYTES, protocol.SECRET_BYTES) if 8 in value else None,
     )
+
+
+def _parameters(
+    value: Mapping[Any, Any], map_name: MapName, network: tuple[NetworkName, bytes, str] | None
+) -> ChaosParameters:
+    name, model_sha256, profile = network or (None, None, "")
+    return ChaosParameters(
+        map=map_name,
+        values=_doubles(value[3], _PARAMETER_COUNT[map_name]),
+        origin=_origin(value[4]),
+        network=name,
+        model_sha256=model_sha256,
+        profile=profile,
+    )
+
+
+def _hyper_parameters(
+    value: Mapping[Any, Any], network: tuple[NetworkName, bytes, str] | None, features: FeatureVector | None
+) -> ChaosParameters:
+    # No parameter network has a part in cipher B; V_B comes from the features that travel, or from the secret.
+    if network is not None or (_origin(value[4]) == "network") != (features is not None):
+        raise ValueError("network")
+    return ChaosParameters(
+        map=MapName.HYPERLORENZ_DNA,
+        values=_doubles(value[3], _PARAMETER_COUNT[MapName.HYPERLORENZ_DNA]),
+        origin=_origin(value[4]),
+        network=features.network if features else None,
+        model_sha256=features.model_sha256 if features else None,
+        profile=features.profile if features else "",
+        pattern=_bytes(value[9], protocol.PATTERN_BYTES, protocol.PATTERN_BYTES),
+        quantiser=Quantiser(value[10]),
+    )
+
+
+def _doubles(value: Any, count: int) -> tuple[float, ...]:
+    values = struct.unpack(f">{count}d", value)
+    if not all(isfinite(number) for number in values):
+        raise ValueError("parameters")
+    return values
+
+
+def _origin(value: Any) -> str:
+    if value not in ("network", "secret"):
+        raise ValueError("origin")
+    return str(value)
 
 
 def _pixels(value: Mapping[Any, Any]) -> PixelImage:
@@ -199,6 +260,10 @@ def _bytes(value: Any, shortest: int, longest: int) -> bytes:
     if not isinstance(value, bytes) or not shortest <= len(value) <= longest:
         raise ValueError("bytes")
     return value
+
+
+def _digest(value: Any) -> bytes:
+    return _bytes(value, protocol.DIGEST_BYTES, protocol.DIGEST_BYTES)
 
 
 def _number(value: Any, high: int, *, low: int = 0) -> int:

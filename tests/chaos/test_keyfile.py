@@ -1,5 +1,7 @@
 import io
+import itertools
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -25,25 +27,27 @@ def made(plain, layout, chaotic_map=MapName.LOGISTIC):
     return joined(encipher(io.BytesIO(plain), layout, parameters, SECRET)), joined(key_file(layout, parameters, SECRET))
 
 
-def opened(cipher, keys, layout):
-    return joined(decipher_with_key_file(io.BytesIO(cipher), io.BytesIO(keys), layout))
+def opened(cipher, keys, layout, chaotic_map=MapName.LOGISTIC):
+    parameters = PARAMETERS[chaotic_map]
+    return joined(decipher_with_key_file(io.BytesIO(cipher), io.BytesIO(keys), layout, parameters))
 
 
 @given(st.binary(min_size=1, max_size=2000), st.integers(1, 30), st.integers(1, 16), st.sampled_from(MapName))
 def test_the_key_file_alone_deciphers(plain, width, sample, chaotic_map):
     layout = Layout(size=len(plain), width=width, sample=sample)
     cipher, keys = made(plain, layout, chaotic_map)
-    assert len(keys) == key_file_size(layout)
-    assert opened(cipher, keys, layout) == plain
+    assert len(keys) == key_file_size(layout, chaotic_map)
+    assert opened(cipher, keys, layout, chaotic_map) == plain
 
 
-def test_the_key_file_of_many_bands_deciphers():
+@pytest.mark.parametrize("chaotic_map", MapName)
+def test_the_key_file_of_many_bands_deciphers(chaotic_map):
     plain = b"0123456789abcdef" * (5 << 16) * 2 + b"tail"
     layout = Layout.for_file(len(plain))
     assert layout.band_count == 2
-    cipher, keys = made(plain, layout)
-    assert len(keys) == key_file_size(layout)
-    assert opened(cipher, keys, layout) == plain
+    cipher, keys = made(plain, layout, chaotic_map)
+    assert len(keys) == key_file_size(layout, chaotic_map)
+    assert opened(cipher, keys, layout, chaotic_map) == plain
 
 
 PLAIN = bytes(range(200))
@@ -79,15 +83,29 @@ def test_a_changed_zkey_byte_changes_one_byte_of_the_image(place, change):
     assert sum(a != b for a, b in zip(opened(CIPHER, bytes(tampered), LAYOUT), PLAIN, strict=True)) == 1
 
 
-@given(st.integers(0, len(KEYS) - 1))
-def test_a_key_file_that_ends_early_is_refused(length):
+@pytest.mark.parametrize("chaotic_map", MapName)
+@given(st.data())
+def test_a_key_file_that_ends_early_is_refused(chaotic_map, data):
+    cipher, keys = made(PLAIN, LAYOUT, chaotic_map)
+    length = data.draw(st.integers(0, len(keys) - 1))
     with pytest.raises(MalformedKeyFile):
-        opened(CIPHER, KEYS[:length], LAYOUT)
+        opened(cipher, keys[:length], LAYOUT, chaotic_map)
 
 
-def test_a_cipher_image_that_ends_early_is_refused():
+@pytest.mark.parametrize("chaotic_map", MapName)
+def test_a_cipher_image_that_ends_early_is_refused(chaotic_map):
+    cipher, keys = made(PLAIN, LAYOUT, chaotic_map)
     with pytest.raises(TruncatedEnvelope):
-        opened(CIPHER[:-1], KEYS, LAYOUT)
+        opened(cipher[:-1], keys, LAYOUT, chaotic_map)
+
+
+def test_the_key_file_of_cipher_b_goes_with_its_features_alone():
+    cipher, keys = made(PLAIN, LAYOUT, MapName.HYPERLORENZ_DNA)
+    mine = PARAMETERS[MapName.HYPERLORENZ_DNA]
+    other = replace(mine, pattern=bytes(len(mine.pattern)))
+    opened_wrongly = joined(decipher_with_key_file(io.BytesIO(cipher), io.BytesIO(keys), LAYOUT, other))
+    bits = itertools.cycle(mine.pattern)
+    assert opened_wrongly == bytes(a ^ b for a, b in zip(PLAIN, bits, strict=False))
 
 
 def test_bad_keys_make_no_key_file():

@@ -20,10 +20,13 @@ from edge.records import (
     ChaosParameters,
     CipherImage,
     Domain,
+    FeatureNetworkName,
+    FeatureVector,
     KeyFileMode,
     MapName,
     NetworkName,
     PixelImage,
+    Quantiser,
 )
 from tests.envelope import independent
 
@@ -66,16 +69,72 @@ PIXELS = dataclasses.replace(
     pixels=PixelImage((2, 5, 7, 1), "u2", "MONOCHROME2", {"icc": b"\x00", "exif": b""}),
 )
 
+HYPER = dataclasses.replace(
+    FILE,
+    cipher=CipherImage(
+        parameters=ChaosParameters(
+            map=MapName.HYPERLORENZ_DNA,
+            values=(4.25, 13.0, 50.75, 23.25, 43.0, 201.0),
+            origin="network",
+            network=FeatureNetworkName.VGG16,
+            model_sha256=b"f" * 32,
+            profile="arm",
+            pattern=bytes(range(125)),
+            quantiser=Quantiser.WIDE,
+        ),
+        layout=(1000, 3, 8),
+        domain=Domain.FILE,
+        key_file=KeyFileMode.COMPACT,
+        secret=bytes(range(32)),
+    ),
+    features=FeatureVector(bytes(range(250)) * 4, FeatureNetworkName.VGG16, b"f" * 32, "arm"),
+)
+
 ZONES = st.none() | st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 TEXT = st.text(max_size=40)
 SIZES = st.integers(0, 2**32)
 
 
+DIGESTS = st.binary(min_size=32, max_size=32)
+FEATURES = st.builds(
+    FeatureVector,
+    values=st.binary(min_size=1000, max_size=1000),
+    network=st.sampled_from(FeatureNetworkName),
+    model_sha256=DIGESTS,
+    profile=TEXT,
+)
+
+
+@st.composite
+def any_parameters(draw, features: FeatureVector | None) -> ChaosParameters:
+    chaotic_map = draw(st.sampled_from(MapName))
+    count = {MapName.LOGISTIC: 1, MapName.LORENZ: 3, MapName.HYPERLORENZ_DNA: 6}[chaotic_map]
+    values = tuple(draw(st.floats(allow_nan=False, allow_infinity=False)) for _ in range(count))
+    if chaotic_map is MapName.HYPERLORENZ_DNA:
+        return ChaosParameters(
+            map=chaotic_map,
+            values=values,
+            origin="secret" if features is None else "network",
+            network=features.network if features else None,
+            model_sha256=features.model_sha256 if features else None,
+            profile=features.profile if features else "",
+            pattern=draw(st.binary(min_size=125, max_size=125)),
+            quantiser=draw(st.sampled_from(Quantiser)),
+        )
+    network = draw(st.none() | st.sampled_from(NetworkName))
+    return ChaosParameters(
+        map=chaotic_map,
+        values=values,
+        origin="secret" if network is None else "network",
+        network=network,
+        model_sha256=None if network is None else draw(DIGESTS),
+        profile="" if network is None else draw(TEXT),
+    )
+
+
 @st.composite
 def any_metadata(draw) -> Metadata:
-    chaotic_map = draw(st.sampled_from(MapName))
-    count = 1 if chaotic_map is MapName.LOGISTIC else 3
-    network = draw(st.none() | st.sampled_from(NetworkName))
+    features = draw(st.none() | FEATURES)
     explicit, pixels = draw(st.booleans()), draw(st.booleans())
     shape = draw(st.tuples(*[st.integers(1, 2**32)] * 4))
     dtype = draw(st.sampled_from(["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"]))
@@ -88,14 +147,7 @@ def any_metadata(draw) -> Metadata:
         mtime_ns=draw(st.integers(-(2**63), 2**63 - 1)),
         capture=CaptureTime(draw(st.datetimes(timezones=ZONES)), draw(st.sampled_from(CaptureSource))),
         cipher=CipherImage(
-            parameters=ChaosParameters(
-                map=chaotic_map,
-                values=tuple(draw(st.floats(allow_nan=False, allow_infinity=False)) for _ in range(count)),
-                origin="secret" if network is None else "network",
-                network=network,
-                model_sha256=None if network is None else draw(st.binary(min_size=32, max_size=32)),
-                profile="" if network is None else draw(TEXT),
-            ),
+            parameters=draw(any_parameters(features)),
             layout=(draw(st.integers(0, 2**40)), draw(st.integers(0, 2**22)), draw(st.integers(0, 16))),
             domain=Domain.PIXELS if pixels else Domain.FILE,
             key_file=KeyFileMode.EXPLICIT if explicit else KeyFileMode.COMPACT,
@@ -108,6 +160,7 @@ def any_metadata(draw) -> Metadata:
         pixels=PixelImage(shape, dtype, draw(TEXT), draw(st.dictionaries(TEXT, st.binary(max_size=30), max_size=3)))
         if pixels
         else None,
+        features=features,
     )
 
 
@@ -118,15 +171,57 @@ def test_round_trip(value):
     assert independent.write(independent.read_whole(data)) == data
 
 
-@pytest.mark.parametrize("value", [FILE, PIXELS])
+@pytest.mark.parametrize("value", [FILE, PIXELS, HYPER])
 def test_examples_come_back_and_follow_the_document(value):
     data = metadata.encode(value)
     read = independent.read_whole(data)
     assert metadata.decode(data) == value
-    assert set(read) == {1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13} | ({8} if value is FILE else {9})
+    assert set(read) == {1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13} | {8 if value is FILE else 9 if value is PIXELS else 14}
     assert read[6] == ["2023-11-14T22:13:20.000005+00:00", "dicom_acquisition"]
     assert struct.unpack(">d", read[7][3][:8])[0] == value.cipher.parameters.values[0]
-    assert (8 in read[7]) is (value is FILE)
+    assert set(read[7]) - set(range(1, 8)) == ({8} if value is FILE else set() if value is PIXELS else {8, 9, 10})
+
+
+def test_cipher_b_names_its_features_once():
+    read = independent.read_whole(metadata.encode(HYPER))
+    assert (read[7][1], read[7][2], read[7][10]) == ("cipher-b/1", "hyperlorenz-dna", "wide")
+    assert read[7][9] == bytes(range(125))
+    assert read[14] == ["vgg16", b"f" * 32, "arm", bytes(range(250)) * 4]
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ((8,), ["resnet18", bytes(32), "x86"]),  # no parameter network has a part in cipher B
+        ((7, 4), "secret"),  # with features V_B is theirs
+        ((7, 9), bytes(124)),
+        ((7, 9), None),
+        ((7, 10), "narrow"),
+        ((7, 10), None),
+        ((7, 1), "cipher-a/1"),
+        ((7, 2), "lorenz"),
+        ((7, 3), bytes(24)),
+        ((14,), None),
+        ((14,), ["vgg16", bytes(32), "arm", bytes(999)]),
+        ((14,), ["resnet18", bytes(32), "arm", bytes(1000)]),
+        ((14,), ["vgg16", bytes(31), "arm", bytes(1000)]),
+        ((14,), ["vgg16", bytes(32), "arm"]),
+    ],
+)
+def test_what_cipher_b_may_not_say_is_refused(path, change):
+    read = independent.read_whole(metadata.encode(HYPER))
+    place = read if len(path) == 1 else read[path[0]]
+    if change is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = change
+    with pytest.raises(MalformedEnvelope):
+        metadata.decode(independent.write(read))
+
+
+def test_cipher_a_may_carry_features_too():
+    value = dataclasses.replace(FILE, features=HYPER.features)
+    assert metadata.decode(metadata.encode(value)) == value
 
 
 MALFORMED: dict[tuple[object, ...], list[object]] = {

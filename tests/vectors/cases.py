@@ -6,7 +6,7 @@ import struct
 from dataclasses import replace
 from typing import Any, Final
 
-from edge.records import MapName
+from edge.records import MapName, Quantiser
 from tests.envelope.independent import Tagged, write
 from tests.vectors.recipes import (
     BULK_LIMIT,
@@ -31,6 +31,7 @@ OPENING: Final = "opening-failed"
 _SMALL: Final = Image("file-logistic", 150)
 _EXPLICIT: Final = Image("file-lorenz-explicit", 333, MapName.LORENZ, explicit=True)
 _PIXELS: Final = Image("pixels-lorenz", 140, MapName.LORENZ, shape=(2, 5, 7, 1))
+_HYPER: Final = Image("file-hyper-wide", 1000, MapName.HYPERLORENZ_DNA, quantiser=Quantiser.WIDE, features=True)
 _PAIR: Final = ("receiver-1.wrap", "receiver-2.wrap")
 # Metadata and heads take what the image leaves of the two chunks: the last chunk is empty.
 _EXACT_OVERHEAD: Final = len(write(Image("chunks-exact", 16_000).metadata())) + 3
@@ -48,11 +49,30 @@ GOOD: Final = {
     "one-byte": Recipe(Image("one-byte", 1)),
     "also-for-a-stranger": Recipe(Image("also-for-a-stranger", 99), recipients=("stranger.wrap", "receiver-1.wrap")),
     "chunks-exact": Recipe(_EXACT),
+    "file-hyper-wide": Recipe(_HYPER),
+    "file-hyper-paper-explicit": Recipe(
+        Image("file-hyper-paper-explicit", 777, MapName.HYPERLORENZ_DNA, explicit=True, quantiser=Quantiser.PAPER)
+    ),
+    "pixels-hyper-wide": Recipe(
+        Image(
+            "pixels-hyper-wide",
+            140,
+            MapName.HYPERLORENZ_DNA,
+            shape=(2, 5, 7, 1),
+            quantiser=Quantiser.WIDE,
+            features=True,
+        )
+    ),
+    "file-lorenz-features": Recipe(Image("file-lorenz-features", 99, MapName.LORENZ, features=True)),
 }
 
 
 def _with(**edits: Edit) -> Recipe:
     return replace(_BASE, edits={part.replace("_", " "): edit for part, edit in edits.items()})
+
+
+def _hyper(**edits: Edit) -> Recipe:
+    return replace(_with(**edits), image=_HYPER)
 
 
 def _explicit(**edits: Edit) -> Recipe:
@@ -246,6 +266,7 @@ _PLAINTEXT: Final = {
     "plain-image-short": _with(image=lambda image: image[:-1]),
     "plain-image-long": _with(image=lambda image: image + b"\x00"),
     "plain-metadata-unknown-label": _with(metadata=put(14, b"")),
+    "plain-metadata-label-15": _with(metadata=put(15, b"")),
     "plain-metadata-missing-label": _with(metadata=drop(13)),
     "plain-hash-other": _with(metadata=within(4, flip(0))),
     "plain-size-other": _with(metadata=put(3, 151)),
@@ -254,6 +275,18 @@ _PLAINTEXT: Final = {
     "plain-cipher-unknown": _with(metadata=within(7, put(1, "cipher-a/2"))),
     "plain-parameter-out-of-range": _with(metadata=within(7, put(3, struct.pack(">d", 3.5)))),
     "plain-parameter-not-a-number": _with(metadata=within(7, put(3, struct.pack(">d", float("nan"))))),
+    "plain-features-short": _hyper(metadata=within(14, within(3, lambda _: bytes(999)))),
+    "plain-features-of-an-unknown-network": _hyper(metadata=within(14, within(0, lambda _: "vgg19"))),
+    "plain-features-missing": _hyper(metadata=drop(14)),
+    "plain-pattern-missing": _hyper(metadata=within(7, drop(9))),
+    "plain-pattern-long": _hyper(metadata=within(7, put(9, bytes(126)))),
+    "plain-pattern-in-cipher-a": _with(metadata=within(7, put(9, bytes(125)))),
+    "plain-quantiser-unknown": _hyper(metadata=within(7, put(10, "narrow"))),
+    "plain-quantiser-missing": _hyper(metadata=within(7, drop(10))),
+    "plain-private-key-out-of-range": _hyper(metadata=within(7, put(3, struct.pack(">6d", 41, 0, 2, 0, 1, 1)))),
+    "plain-private-key-not-whole": _hyper(metadata=within(7, put(3, struct.pack(">6d", 1, 0, 2, 0, 1.5, 1)))),
+    "plain-cipher-a-with-the-map-of-b": _hyper(metadata=within(7, put(1, "cipher-a/1"))),
+    "plain-parameter-network-in-cipher-b": _hyper(metadata=put(8, ["resnet18", bytes(32), "test"])),
     "plain-secret-missing": _with(metadata=within(7, drop(8))),
     "plain-secret-beside-key-file": _explicit(metadata=within(7, put(8, bytes(32)))),
     "plain-pixels-in-domain-file": _with(metadata=put(9, Image("", 140, shape=(2, 5, 7, 1)).metadata()[9])),

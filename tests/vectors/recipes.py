@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from edge.chaos import cipher, keyfile
 from edge.chaos.layout import Layout
-from edge.records import ChaosParameters, MapName
+from edge.records import ChaosParameters, MapName, Quantiser
 from tests.envelope.independent import RECEIPT, SEALED, Tagged, chunks_seal, enc_structure, kid_of, sig_structure, write
 
 HERE: Final = Path(__file__).resolve().parent
@@ -30,7 +30,11 @@ NOW: Final = 1_800_000_000
 ISSUED_AT: Final = 1_790_000_000
 BULK_LIMIT: Final = 1 << 20
 AUDIENCE: Final = "receiver-1"
-PARAMETERS: Final = {MapName.LOGISTIC: (4.0 - 2.0**-14,), MapName.LORENZ: (10.0, 36.0, 2.75)}
+PARAMETERS: Final = {
+    MapName.LOGISTIC: (4.0 - 2.0**-14,),
+    MapName.LORENZ: (10.0, 36.0, 2.75),
+    MapName.HYPERLORENZ_DNA: (4.2314, 13.0451, 50.7751, 23.3523, 43.0, 201.0),
+}
 
 Edit = Callable[[Any], Any]
 
@@ -118,6 +122,8 @@ class Image:
     map: MapName = MapName.LOGISTIC
     explicit: bool = False
     shape: tuple[int, int, int, int] | None = None
+    quantiser: Quantiser | None = None
+    features: bool = False
 
     @property
     def plain(self) -> bytes:
@@ -137,7 +143,26 @@ class Image:
     @property
     def parameters(self) -> ChaosParameters:
         """The control parameters."""
-        return ChaosParameters(map=self.map, values=PARAMETERS[self.map], origin="secret")
+        return ChaosParameters(
+            map=self.map,
+            values=PARAMETERS[self.map],
+            origin="network" if self.quantiser and self.features else "secret",
+            pattern=self.pattern if self.quantiser else b"",
+            quantiser=self.quantiser,
+        )
+
+    @property
+    def vector(self) -> bytes:
+        """The features."""
+        return derived(f"{self.name} features", 1000)
+
+    @property
+    def pattern(self) -> bytes:
+        """V_B: of the features where there are any, made up otherwise."""
+        if not self.features:
+            return derived(f"{self.name} pattern", 125)
+        bits = "".join("1" if 0 < value < 128 else "0" for value in self.vector)
+        return int(bits, 2).to_bytes(125, "big")
 
     @cache  # noqa: B019, frozen and few
     def cipher_image(self) -> bytes:
@@ -153,16 +178,18 @@ class Image:
     def metadata(self) -> dict[int, Any]:
         """Return the metadata map."""
         described: dict[int, Any] = {
-            1: "cipher-a/1",
+            1: "cipher-b/1" if self.quantiser else "cipher-a/1",
             2: self.map.value,
             3: struct.pack(f">{len(PARAMETERS[self.map])}d", *PARAMETERS[self.map]),
-            4: "secret",
+            4: self.parameters.origin,
             5: [self.layout.size, self.layout.width, self.layout.sample],
             6: "file" if self.shape is None else "pixels",
             7: "explicit" if self.explicit else "compact",
         }
         if not self.explicit:
             described[8] = self.secret
+        if self.quantiser:
+            described |= {9: self.pattern, 10: self.quantiser.value}
         value: dict[int, Any] = {
             1: b"image.bin",
             2: "application/octet-stream",
@@ -178,6 +205,8 @@ class Image:
         }
         if self.shape is not None:
             value[9] = {1: list(self.shape), 2: "u2", 3: "MONOCHROME2", 4: {"icc": b"\x00\x01"}}
+        if self.features:
+            value[14] = ["vgg16", derived("vgg16", 32), "test", self.vector]
         return value
 
 
