@@ -25,7 +25,7 @@ MAX_SIDE = 48 * 1024  # bytes beside the pixels, all together: they travel insid
 _DIFFERENT = "the frames differ in size or kind"
 _BAND = 8 << 20  # bytes written at once
 
-_FORMATS = {
+FORMATS = {
     Format.JPEG: ("JPEG", "MPO"),
     Format.PNG: ("PNG",),
     Format.TIFF: ("TIFF",),
@@ -119,10 +119,10 @@ class _Limits:
 def _decode_raster(file: FileIO, cursor: Cursor, form: Format, sink: FileIO, limits: _Limits) -> _Decoded:
     from PIL import Image  # noqa: PLC0415
 
-    _refuse(form not in _FORMATS, "no lossless decoder for this format")
+    _refuse(form not in FORMATS, "no lossless decoder for this format")
     side = _png_side(cursor) if form is Format.PNG else {}
     file.seek(0)
-    with Image.open(file, formats=_FORMATS[form]) as image:
+    with Image.open(file, formats=FORMATS[form]) as image:
         frames = getattr(image, "n_frames", 1)
         # The frames of an animation are differences that a decoder composes; pages are images of their own.
         _refuse(frames > 1 and form not in (Format.TIFF, Format.JPEG), "the frames of an animation are not kept")
@@ -232,7 +232,7 @@ def _decode_dicom(file: FileIO, cursor: Cursor, sink: FileIO, limits: _Limits) -
     rows, columns, frames, samples = layout.extent
     limits.hold((frames, rows, columns, samples), "u1")
     shape, dtype, photometric, count = (rows, columns, samples), "", "", 0
-    for pixels, properties in _dicom_frames(file, layout.pixels):
+    for pixels, properties in dicom_frames(file, layout.pixels, raw=True):
         kind = f"{pixels.dtype.kind}{pixels.dtype.itemsize}"
         found = (*pixels.shape, 1) if pixels.ndim == 2 else pixels.shape
         _refuse(found != shape or kind not in _DICOM_DTYPES or dtype not in ("", kind), _DIFFERENT)
@@ -244,8 +244,15 @@ def _decode_dicom(file: FileIO, cursor: Cursor, sink: FileIO, limits: _Limits) -
     return (count, *shape), dtype, photometric, side
 
 
-def _dicom_frames(file: FileIO, element: dicomwalk.Element) -> Any:
-    """Return pydicom's iterator of (frame, properties), which reads the file frame by frame."""
+def dicom_frames(file: FileIO, element: dicomwalk.Element, *, raw: bool, indices: list[int] | None = None) -> Any:
+    """Return pydicom's iterator of (frame, properties), which reads the file frame by frame.
+
+    Args:
+        file: The DICOM file.
+        element: Where its pixel data are.
+        raw: Leave the samples as they are stored; otherwise colours are converted to RGB.
+        indices: The frames wanted; all of them by default.
+    """
     import pydicom  # noqa: PLC0415
     from pydicom.pixels.decoders.base import get_decoder  # noqa: PLC0415
     from pydicom.pixels.utils import as_pixel_options  # noqa: PLC0415
@@ -259,4 +266,4 @@ def _dicom_frames(file: FileIO, element: dicomwalk.Element) -> Any:
     decoder = get_decoder(header.file_meta.TransferSyntaxUID)
     options["correct_unused_bits"] = False
     file.seek(element.offset)
-    return decoder.iter_array(file, raw=True, **options)
+    return decoder.iter_array(file, raw=raw, indices=indices, **options)

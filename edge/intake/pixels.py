@@ -31,7 +31,7 @@ from edge.errors import IntakeError, PixelsUnavailable
 from edge.intake.formats import HEAD_BYTES, Format, identify
 from edge.intake.opening import opened
 from edge.intake.worker import Worker
-from edge.records import PixelImage, SettledFile
+from edge.records import SIDE, Picture, PixelImage, SettledFile
 
 DECODABLE: Final = frozenset((Format.JPEG, Format.PNG, Format.TIFF, Format.BMP, Format.GIF, Format.WEBP, Format.DICOM))
 MAX_SIDE: Final = 48 * 1024  # bytes beside the pixels, all together
@@ -92,23 +92,48 @@ class PixelReader:
             raise PixelsUnavailable("the file cannot be read") from error
         return image
 
-    def _decode(self, stream: FileIO, size: int, sink: FileIO) -> PixelImage:
+    def picture(self, file: SettledFile) -> Picture:
+        """Decode one frame of a settled file, small, as the feature network reads it.
+
+        Raises:
+            PixelsUnavailable: It cannot be had within the limits.
+        """
+        import numpy as np  # noqa: PLC0415 - the receiver writes pixels without it
+
+        try:
+            with opened(file) as stream:
+                reply = self._ask("picture", stream, file.size, [])
+        except PixelsUnavailable:
+            raise
+        except (IntakeError, OSError) as error:
+            raise PixelsUnavailable("the file cannot be read") from error
+        try:
+            pixels = np.frombuffer(base64.b64decode(reply["picture"], validate=True), np.uint8)
+            return Picture(pixels.reshape(SIDE, SIDE, 3))
+        except (KeyError, TypeError, ValueError) as error:
+            raise PixelsUnavailable("the decoder's answer makes no sense") from error
+
+    def _ask(self, operation: str, stream: FileIO, size: int, sinks: list[FileIO]) -> dict[str, Any]:
+        """Have the worker decode; return the fields of its answer."""
         form = identify(stream.read(HEAD_BYTES))
         if form not in DECODABLE:
             raise PixelsUnavailable("no decoder for this format")
         request = {
-            "operation": "pixels",
+            "operation": operation,
             "format": form.value,
             "size": size,
             "max_pixels": self._limits.max_pixels,
             "max_bytes": self._limits.max_bytes,
         }
-        reply = self._worker.call(request, [stream.fileno(), sink.fileno()])
+        reply = self._worker.call(request, [file.fileno() for file in (stream, *sinks)])
         if reply.failure:
             raise PixelsUnavailable(f"the decoder was ended: {reply.failure}")
         if "unavailable" in reply.fields:
             raise PixelsUnavailable(str(reply.fields["unavailable"])[:80])
-        image = _described(reply.fields)
+        return reply.fields
+
+    def _decode(self, stream: FileIO, size: int, sink: FileIO) -> PixelImage:
+        image = _described(self._ask("pixels", stream, size, [sink]))
         if os.fstat(sink.fileno()).st_size != image.size:
             raise PixelsUnavailable("the decoder wrote another number of bytes than it says")
         return image

@@ -205,7 +205,11 @@ def main() -> None:
 
 
 # Each module offers `load(request)`, which imports what the request needs, and `run(request, *files)`.
-_OPERATIONS = {"inspect": "edge.intake.reading", "pixels": "edge.intake.decoding"}
+_OPERATIONS = {
+    "inspect": "edge.intake.reading",
+    "pixels": "edge.intake.decoding",
+    "picture": "edge.intake.picturing",
+}
 
 
 def _serve(channel: socket.socket) -> bool:
