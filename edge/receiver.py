@@ -143,7 +143,7 @@ class Receiver:
                 audience=self._keyring.receiver_id,
                 bulk_limit=self._config.limits.bulk_bytes,
             )
-            known = self.archive.find(manifest.device, manifest.image_id)
+            known = self.archive.catalogue.find(manifest.device, manifest.image_id)
             if known is not None and known.manifest_hash != signed.manifest_hash:
                 raise ReplayedEnvelope("another image came under this id before")
         except EnvelopeError as error:
@@ -180,7 +180,7 @@ class Receiver:
             self.counts.rejected += 1
             _LOG.error("image %s quarantined: %s", name, error.code)
             self._move_aside(part, error)
-            self.archive.record_rejected(signed, error.code, received_at=self._timestamp())
+            self.archive.catalogue.record_rejected(signed, error.code, received_at=self._timestamp())
             return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
         self.counts.stored += 1
         _LOG.info("image %s from %s stored", name, signed.manifest.device)
@@ -266,5 +266,5 @@ class Receiver:
         """Remove the parts of images that were recorded just before a crash."""
         for path in self._parts.iterdir():
             match = _PART_NAME.fullmatch(path.name)
-            if match is not None and self.archive.find(match[1], bytes.fromhex(match[2])) is not None:
+            if match is not None and self.archive.catalogue.find(match[1], bytes.fromhex(match[2])) is not None:
                 path.unlink(missing_ok=True)

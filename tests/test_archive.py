@@ -155,7 +155,7 @@ def test_the_same_content_of_one_name_is_stored_once(archive: Archive, tmp_path:
     second = deliver(archive, b"plain", label="b")
     assert first == second
     assert len(files_in(tmp_path / "store")) == 1
-    assert len(archive.deliveries()) == 2
+    assert len(archive.catalogue.deliveries()) == 2
 
 
 def test_the_same_content_of_another_name_is_another_file(archive: Archive, tmp_path: Path) -> None:
@@ -167,10 +167,10 @@ def test_the_same_content_of_another_name_is_another_file(archive: Archive, tmp_
 def test_a_crash_between_placing_and_recording_leaves_one_file(tmp_path: Path) -> None:
     with opened(tmp_path) as archive:
         first = deliver(archive, b"plain", record=False)
-        assert archive.deliveries() == []
+        assert archive.catalogue.deliveries() == []
     with opened(tmp_path) as archive:
         assert deliver(archive, b"plain") == first
-        assert len(archive.deliveries()) == 1
+        assert len(archive.catalogue.deliveries()) == 1
     assert list(files_in(tmp_path / "store")) == [str(first)]
 
 
@@ -223,14 +223,14 @@ def test_the_catalogue_survives_being_opened_again(tmp_path: Path) -> None:
     with opened(tmp_path) as archive:
         deliver(archive, b"plain", label="a")
         rejected, _ = envelope_and_metadata(b"other", label="b")
-        archive.record_rejected(rejected, "opening-failed", received_at="2026-11-21T00:00:00+00:00")
-        before = archive.deliveries()
+        archive.catalogue.record_rejected(rejected, "opening-failed", received_at="2026-11-21T00:00:00+00:00")
+        before = archive.catalogue.deliveries()
     with opened(tmp_path) as archive:
-        assert archive.deliveries() == before
-        found = archive.find("device-1", rejected.manifest.image_id)
+        assert archive.catalogue.deliveries() == before
+        found = archive.catalogue.find("device-1", rejected.manifest.image_id)
         assert found is not None
         assert (found.status, found.reason, found.path) == ("rejected", "opening-failed", "")
-        assert archive.find("device-2", rejected.manifest.image_id) is None
+        assert archive.catalogue.find("device-2", rejected.manifest.image_id) is None
         assert before[0].sha256 == hashlib.sha256(b"plain").hexdigest()
 
 
@@ -242,7 +242,7 @@ def test_a_damaged_catalogue_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_that_cannot_be_written_raises_a_storage_error(archive: Archive) -> None:
-    archive._catalogue.execute("PRAGMA query_only = ON")
+    archive.catalogue._connection.execute("PRAGMA query_only = ON")
     with pytest.raises(StorageError):
         deliver(archive, b"plain")
 
@@ -255,7 +255,7 @@ def test_a_full_disk_leaves_nothing_behind(archive: Archive, tmp_path: Path, mon
     with pytest.raises(StorageError):
         deliver(archive, b"plain")
     assert files_in(tmp_path / "store") == {}
-    assert archive.deliveries() == []
+    assert archive.catalogue.deliveries() == []
 
 
 def test_writing_to_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:

@@ -305,11 +305,11 @@ def test_an_image_that_cannot_be_stored_is_stored_later(duo: Duo, monkeypatch: p
 
 def test_a_catalogue_that_cannot_be_written_keeps_the_receipt_back(duo: Duo) -> None:
     receiver = duo.start_receiver()
-    receiver.archive._catalogue.execute("PRAGMA query_only = ON")
+    receiver.archive.catalogue._connection.execute("PRAGMA query_only = ON")
     duo.spool_image(PLAIN, label="scan")
     duo.step(100)
     assert duo.receipts == []
-    receiver.archive._catalogue.execute("PRAGMA query_only = OFF")
+    receiver.archive.catalogue._connection.execute("PRAGMA query_only = OFF")
     duo.deliver_all()
     assert list(duo.hospital.files().values()) == [PLAIN]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import sys
 import tempfile
@@ -15,7 +17,8 @@ from typing import BinaryIO, Final
 from tqdm import tqdm
 
 from edge import decrypt, durable
-from edge.archive import describe, keep_side, make_whole, write_beside
+from edge.archive import keep_side, make_whole, write_beside
+from edge.catalogue import Catalogue, Delivered, Similar, describe
 from edge.cli import common
 from edge.config import ReceiverConfig
 from edge.envelope import sign
@@ -30,6 +33,8 @@ from edge.receiver import Receiver
 PROGRAM: Final = "edge-receiver"
 _ONCE_QUIET_SECONDS: Final = 10.0
 """With --once, so long without anything to do means that all devices have been served."""
+_MOST_SIMILAR: Final = 1000
+_NO_FEATURES: Final = 'devices send features with cipher.features = true, or with cipher.map = "hyperlorenz-dna"'
 _EPILOG: Final = """\
 without --config these are tried, in this order: $EDGE_RECEIVER_CONFIG,
 ./receiver/config.toml, /etc/edge-encryptor/receiver/config.toml
@@ -39,7 +44,13 @@ without --config these are tried, in this order: $EDGE_RECEIVER_CONFIG,
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = _parser().parse_args(argv)
-    commands = {None: _receive, "decrypt": _decrypt, "inspect": _inspect, "verify": _verify}
+    commands = {
+        None: _receive,
+        "decrypt": _decrypt,
+        "inspect": _inspect,
+        "verify": _verify,
+        "similar": _similar,
+    }
     return common.run(PROGRAM, commands[arguments.command], arguments)
 
 
@@ -67,7 +78,16 @@ def _parser() -> argparse.ArgumentParser:
         "verify", help="check signatures and digests", description="Check signature and digest; open nothing."
     )
     verifier.add_argument("files", nargs="+", metavar="FILE", type=Path)
-    for each in (opener, inspector, verifier):
+
+    finder = commands.add_parser(
+        "similar",
+        help="list the stored images that look like one",
+        description="List the stored images that look most like FILE, by the deep features that their devices sent.",
+    )
+    finder.add_argument("file", metavar="FILE", type=Path, help="a stored image, a copy of one, or a sealed file")
+    finder.add_argument("-n", "--number", metavar="N", type=_positive, default=5, help="how many (5)")
+    finder.add_argument("--json", action="store_true", help="print JSON")
+    for each in (opener, inspector, verifier, finder):
         _add_config(each, inherited=True)
     return parser
 
@@ -75,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_config(parser: argparse.ArgumentParser, *, inherited: bool = False) -> None:
     default = argparse.SUPPRESS if inherited else None
     parser.add_argument("--config", metavar="FILE", type=Path, default=default, help="configuration (TOML)")
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= _MOST_SIMILAR:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {_MOST_SIMILAR}")
+    return int(text)
 
 
 def _config(arguments: argparse.Namespace) -> ReceiverConfig:
@@ -253,3 +279,74 @@ def _verify(arguments: argparse.Namespace) -> int:
         else:
             print(f"{printable(str(path))}: verified")
     return int(code)
+
+
+# --- similar images -------------------------------------------------------------------------------------------------
+
+
+def _similar(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)
+    path = arguments.file
+    if not path.is_file():
+        raise UsageError("the file cannot be read: it does not exist, or is no file")
+    with Catalogue.open_read_only(config.receiver.state / "catalogue.sqlite") as catalogue:
+        known = _known(catalogue, config, path)
+        features = _sealed_features(config, path) if path.suffix == ".sealed" else _catalogued(catalogue, known)
+        # One more, since the image itself is among them.
+        found = catalogue.similar(*features, arguments.number + 1)
+    contents = {image.sha256 for image in known}
+    others = [each for each in found if each.image.sha256 not in contents][: arguments.number]
+    if arguments.json:
+        common.print_json([_similar_fields(each) for each in others])
+        return int(ExitCode.OK)
+    rows = []
+    for each in others:
+        described = json.loads(each.image.description)
+        taken = str(described["capture_time"])[:19]
+        rows.append((f"{each.similarity:.3f}", printable(each.image.path), taken, str(described["media_type"])))
+    print(common.shown(("ALIKE", "IMAGE", "TAKEN", "KIND"), rows))
+    return int(ExitCode.OK)
+
+
+def _known(catalogue: Catalogue, config: ReceiverConfig, path: Path) -> list[Delivered]:
+    """Return the deliveries that a file stands for: by its place in the store, else by its content."""
+    real, store = Path(os.path.realpath(path)), Path(os.path.realpath(config.receiver.store))
+    known = catalogue.stored_at(str(real.relative_to(store))) if real.is_relative_to(store) else []
+    try:
+        with path.open("rb") as file:
+            return known or catalogue.with_content(hashlib.file_digest(file, "sha256").hexdigest())
+    except OSError as error:
+        raise UsageError(f"the file cannot be read: {error.strerror}") from error
+
+
+def _catalogued(catalogue: Catalogue, known: list[Delivered]) -> tuple[bytes, bytes]:
+    """Return the features that the catalogue holds of a delivered image."""
+    if not known:
+        raise UsageError("the catalogue does not know this image", hint="name a stored image, or a sealed file")
+    features = next((found for image in known if (found := catalogue.features_of(image)) is not None), None)
+    if features is None:
+        raise UsageError("the catalogue holds no features of this image", hint=_NO_FEATURES)
+    return features
+
+
+def _sealed_features(config: ReceiverConfig, path: Path) -> tuple[bytes, bytes]:
+    """Return the features that a sealed file carries; it is verified first."""
+    keyring = ReceiverKeyring.load(config, environ=os.environ)
+    with _sealed(path) as (file, signed):
+        metadata = decrypt.peek(_verified(config, keyring, file, signed), file, keyring.unwrappers)
+    if metadata.features is None:
+        raise UsageError("the sealed file carries no features", hint=_NO_FEATURES)
+    return metadata.features.values, metadata.features.model_sha256
+
+
+def _similar_fields(each: Similar) -> dict[str, object]:
+    described = json.loads(each.image.description)
+    return {
+        "similarity": round(each.similarity, 6),
+        "path": each.image.path,
+        "device": each.image.device,
+        "image_id": each.image.image_id,
+        "sha256": each.image.sha256,
+        "capture_time": described["capture_time"],
+        "media_type": described["media_type"],
+    }
