@@ -96,6 +96,7 @@ class Daemon:
         """
         self._config = config
         self._transport = transport
+        self._sealer = sealer
         self._once = once
         self._clock = clock
         self._now = now
@@ -143,6 +144,7 @@ class Daemon:
         self._boot = secrets.token_hex(8)
         self._generation = 0
         self._status_at = 0.0
+        self._alarms: tuple[str, ...] = ()
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -254,16 +256,16 @@ class Daemon:
     # --- status -----------------------------------------------------------------------------------------------------
 
     def _publish_status(self) -> None:
-        if self._transport.generation == self._generation and self._clock() < self._status_at:
+        generation, alarms = self._transport.generation, self._sealer.alarms
+        news = generation != self._generation or alarms != self._alarms
+        if not self._transport.connected or (not news and self._clock() < self._status_at):
             return
-        if not self._transport.connected:
-            return
-        generation = self._transport.generation
         try:
             self._transport.publish(self._topics.status(self._config.device.id), self._status("online"), retain=True)
         except NotConnected:
             return  # the next connection publishes it
-        self._generation, self._status_at = generation, self._clock() + _STATUS_SECONDS
+        self._generation, self._alarms = generation, alarms
+        self._status_at = self._clock() + _STATUS_SECONDS
 
     def _status(self, state: str) -> bytes:
         status = {
@@ -273,6 +275,7 @@ class Daemon:
             "boot": self._boot,
             "version": __version__,
             "paused": self._loader.paused,
+            "alarms": list(self._sealer.alarms),
         }
         return json.dumps(status | self._figures()).encode()
 

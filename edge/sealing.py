@@ -1,7 +1,7 @@
 """One settled file's way into a sealed image: read > metadata image > model > parameters > encipher > seal > sign.
 
 Used by the daemon, which writes into the spool, and by `edge-encryptor encrypt`, which writes beside. The clock and all
-random values come in; a network that cannot be used costs variety, never an image.
+random values come in.
 """
 
 from __future__ import annotations
@@ -14,53 +14,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final
 
 from edge import encrypt
-from edge.chaos import parameters as chaos_parameters
 from edge.config import DeviceConfig
+from edge.deriving import Deriver
 from edge.encrypt import Entropy, Sender, Source
 from edge.envelope.sign import SignedEnvelope
-from edge.errors import ModelError, PixelsUnavailable
-from edge.inference import ParameterNetwork
+from edge.errors import PixelsUnavailable
+from edge.inference.networks import FeatureNetwork, ParameterNetwork
 from edge.intake.image import Inspection, Inspector
 from edge.intake.opening import opened
 from edge.intake.pixels import PixelLimits, PixelReader
 from edge.keyring import DeviceKeyring
-from edge.metadata_image import metadata_image
 from edge.records import (
     ChaosParameters,
     Domain,
     KeyFileMode,
-    MapName,
-    MetadataImage,
-    MetadataRecord,
-    NetworkOutputs,
     PixelImage,
     Scan,
     SettledFile,
 )
 
 _LOG = logging.getLogger(__name__)
-NOTE_NO_NETWORK: Final = "parameters-from-secret"
 NOTE_NO_PIXELS: Final = "pixels-unavailable"
-
-
-class Network(Protocol):
-    """Something that turns a metadata image into 16 output bytes."""
-
-    def outputs(self, image: MetadataImage) -> NetworkOutputs:
-        """Run the network once."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """Which of the published ways an image takes."""
-
-    map: MapName
-    domain: Domain
-    key_file: KeyFileMode
 
 
 @dataclass(slots=True)
@@ -90,9 +67,10 @@ class Sealer:
         self,
         *,
         sender: Sender,
-        choices: Choices,
+        domain: Domain,
+        key_file: KeyFileMode,
         inspector: Inspector,
-        load_network: Callable[[], Network],
+        deriver: Deriver,
         now: Callable[[], float],
         scratch: Path,
         operator_time: datetime | None = None,
@@ -102,24 +80,33 @@ class Sealer:
 
         Args:
             sender: for whom and by whom images are sealed.
-            choices: map, domain and key file.
+            domain: what is enciphered.
+            key_file: how the key file travels.
             inspector: reads metadata within limits.
-            load_network: loads the parameter network; called when the first file needs it.
+            deriver: derives what an image's cipher starts from.
             now: seconds since 1970.
             scratch: a private folder for decoded pixels.
             operator_time: the operator's `--datetime`.
-            pixels: decodes pixels within limits; needed for domain = pixels.
+            pixels: decodes pixels within limits; needed for domain = pixels. The sealer ends its worker process.
         """
         self._sender = sender
-        self._choices = choices
+        self._domain = domain
+        self._key_file = key_file
         self._inspector = inspector
-        self._load_network = load_network
+        self._deriver = deriver
         self._now = now
         self._scratch = scratch
         self._operator_time = operator_time
         self._pixel_reader = pixels
-        self._network: Network | None = None
-        self._network_failed = False
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Return the codes of what does not work now. Any thread may read them."""
+        return self._deriver.alarms
+
+    def load_networks(self) -> None:
+        """Load the networks that images will need; one that cannot be used raises an alarm, not an error."""
+        self._deriver.load()
 
     def close(self) -> None:
         """End the worker process that decodes pixels."""
@@ -158,14 +145,16 @@ class Sealer:
         times = StageTimes()
         scan = _scan(file, inspection, sha256)
         with _timed(times, "model"):
-            parameters, scan = self._parameters(scan, entropy)
+            derived = self._deriver.derive(scan, entropy.secret)
+        scan = replace(scan, notes=(*scan.notes, *derived.notes))
         with _timed(times, "seal"), self._plain(scan) as (source, pixels, scan):
             envelope = encrypt.encrypt(
                 source,
                 sink,
                 scan=scan,
-                parameters=parameters,
-                key_file=self._choices.key_file,
+                parameters=derived.parameters,
+                features=derived.features,
+                key_file=self._key_file,
                 pixels=pixels,
                 sender=self._sender,
                 entropy=entropy,
@@ -173,25 +162,7 @@ class Sealer:
                 issued_at=int(self._now()),
             )
         domain = Domain.FILE if pixels is None else Domain.PIXELS
-        return Sealed(scan=scan, parameters=parameters, envelope=envelope, domain=domain, times=times)
-
-    # --- metadata image > model > parameters ------------------------------------------------------------------------
-
-    def _parameters(self, scan: Scan, entropy: Entropy) -> tuple[ChaosParameters, Scan]:
-        record = MetadataRecord(scan.capture.moment, scan.camera, scan.width, scan.height, scan.file.size)
-        try:
-            image = metadata_image(record)
-            if self._network is None and not self._network_failed:
-                self._network = self._load_network()
-            if self._network is not None:
-                outputs = self._network.outputs(image)
-                return chaos_parameters.parameters_from_outputs(self._choices.map, outputs), scan
-        except ModelError as error:
-            # The image still goes: parameters are drawn from its secret, and it is said with it.
-            self._network_failed = self._network is None
-            _LOG.error("parameter network unusable, parameters come from each image's secret: %s", error.code)
-        drawn = chaos_parameters.parameters_from_secret(self._choices.map, entropy.secret)
-        return drawn, replace(scan, notes=(*scan.notes, NOTE_NO_NETWORK))
+        return Sealed(scan=scan, parameters=derived.parameters, envelope=envelope, domain=domain, times=times)
 
     # --- plain bytes ------------------------------------------------------------------------------------------------
 
@@ -205,7 +176,7 @@ class Sealer:
                 with dump.open("rb", buffering=0) as source:
                     yield source, pixels, scan
                 return
-            if self._choices.domain is Domain.PIXELS:
+            if self._domain is Domain.PIXELS:
                 scan = replace(scan, notes=(*scan.notes, NOTE_NO_PIXELS))
             with opened(scan.file) as source:
                 yield source, None, scan
@@ -213,7 +184,7 @@ class Sealer:
             dump.unlink(missing_ok=True)
 
     def _pixels(self, file: SettledFile, dump: Path) -> PixelImage | None:
-        if self._choices.domain is Domain.FILE or self._pixel_reader is None:
+        if self._domain is Domain.FILE or self._pixel_reader is None:
             return None
         try:
             return self._pixel_reader.decode(file, dump)
@@ -242,9 +213,12 @@ def sealer_for(
     operator_time: datetime | None = None,
 ) -> Sealer:
     """Join the parts that turn a settled file into a sealed image, as a configuration describes them."""
-    limits = PixelLimits(
-        memory=config.limits.pixels_memory, timeout=config.limits.pixels_timeout, max_pixels=config.limits.max_pixels
-    )
+    cipher, limits = config.cipher, config.limits
+    reader = None
+    if cipher.domain is Domain.PIXELS or cipher.needs_features:
+        reader = PixelReader(
+            PixelLimits(memory=limits.pixels_memory, timeout=limits.pixels_timeout, max_pixels=limits.max_pixels)
+        )
     return Sealer(
         sender=Sender(
             device=config.device.id,
@@ -252,13 +226,21 @@ def sealer_for(
             signer=keyring.signer,
             recipients=keyring.recipients,
         ),
-        choices=Choices(map=config.cipher.map, domain=config.cipher.domain, key_file=config.cipher.key_file),
+        domain=cipher.domain,
+        key_file=cipher.key_file,
         inspector=inspector,
-        load_network=lambda: ParameterNetwork.load(config.cipher.network),
+        deriver=Deriver(
+            chaotic_map=cipher.map,
+            quantiser=cipher.quantiser,
+            features=cipher.features,
+            load_parameters=lambda: ParameterNetwork.load(cipher.network),
+            load_features=FeatureNetwork.load,
+            pixels=reader,
+        ),
         now=time.time,
         scratch=scratch,
         operator_time=operator_time,
-        pixels=PixelReader(limits) if config.cipher.domain is Domain.PIXELS else None,
+        pixels=reader,
     )
 
 

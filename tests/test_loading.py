@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge.daemon import Summary
+from edge.deriving import ParameterSource
 from edge.errors import ModelMissing
 from edge.intake.ledger import FileState
-from edge.sealing import Network, Sealed
+from edge.sealing import Sealed
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import (
     Hospital,
@@ -209,10 +210,10 @@ def test_a_file_that_meets_a_defect_is_listed_and_the_others_arrive(
 def test_an_image_without_a_network_takes_its_parameters_from_the_secret_and_says_so(
     site: Site, receiving: Hospital, broker: MemoryBroker
 ) -> None:
-    def missing() -> Network:
+    def missing() -> ParameterSource:
         raise ModelMissing("the network is missing")
 
-    site.load_network = missing
+    site.load_parameters = missing
     site.scan("a.png", png("a"))
     assert site.run_once(broker).all_arrived
     [delivered] = receiving.catalogue()

@@ -20,19 +20,31 @@ from types import MappingProxyType, TracebackType
 from typing import BinaryIO, Self
 
 from edge import durable
-from edge.archive import Delivered
+from edge.catalogue import Delivered
 from edge.config import DeviceConfig, ReceiverConfig
 from edge.daemon import Daemon, Summary
+from edge.deriving import Deriver, FeatureSource, ParameterSource
 from edge.encrypt import Entropy, Sender, encrypt
 from edge.envelope import keys, sign
 from edge.envelope.sign import Receipt, ReceiptStatus, SignedEnvelope
 from edge.errors import StorageError
 from edge.intake.image import Inspector
 from edge.intake.ledger import FileState, Ledger, LedgerEntry
+from edge.intake.pixels import PixelReader
 from edge.keyring import DeviceKeyring, ReceiverKeyring, Signer, Trusted
 from edge.receiver import Receiver
-from edge.records import KeyFileMode, MetadataImage, NetworkName, NetworkOutputs, SettledFile
-from edge.sealing import Choices, Network, Sealed, Sealer
+from edge.records import (
+    Domain,
+    FeatureNetworkName,
+    FeatureVector,
+    KeyFileMode,
+    MetadataImage,
+    NetworkName,
+    NetworkOutputs,
+    Picture,
+    SettledFile,
+)
+from edge.sealing import Sealed, Sealer
 from edge.spool import Origin, Spool, SpooledImage
 from edge.transport.base import Message, Transport
 from edge.transport.memory import MemoryBroker, MemoryTransport
@@ -77,9 +89,18 @@ class SteadyNetwork:
     """A parameter network whose outputs depend on the metadata image and on nothing else; no runtime is needed."""
 
     def outputs(self, image: MetadataImage) -> NetworkOutputs:
-        """Return 16 bytes drawn from the image's hash."""
-        values = hashlib.sha256(image.pixels.tobytes()).digest()[:16]
+        """Return 64 bytes drawn from the image's hash."""
+        values = hashlib.sha512(image.pixels.tobytes()).digest()
         return NetworkOutputs(values, NetworkName.MOBILENETV2, bytes(32), "test")
+
+
+class SteadyFeatures:
+    """A feature network whose features depend on the picture and on nothing else; no runtime is needed."""
+
+    def features(self, picture: Picture) -> FeatureVector:
+        """Return 1000 bytes drawn from the picture's hash."""
+        values = hashlib.shake_256(picture.pixels.tobytes()).digest(1000)
+        return FeatureVector(values, FeatureNetworkName.VGG16, bytes(32), "test")
 
 
 def _signer(name: str) -> Signer:
@@ -240,7 +261,8 @@ class Site:
     name: str = DEVICE
     keyring: DeviceKeyring = field(default_factory=device_keyring)
     settings: Mapping[str, object] = field(default_factory=dict)
-    load_network: Callable[[], Network] = SteadyNetwork
+    load_parameters: Callable[[], ParameterSource] = SteadyNetwork
+    load_features: Callable[[], FeatureSource] = SteadyFeatures
     now: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -275,6 +297,7 @@ class Site:
         """Give what turns a settled file into a sealed image."""
         scratch = config.device.state / "scratch"
         durable.make_folder(scratch)
+        reader = PixelReader() if config.cipher.domain is Domain.PIXELS or config.cipher.needs_features else None
         sealer = Sealer(
             sender=Sender(
                 device=self.name,
@@ -282,11 +305,20 @@ class Site:
                 signer=self.keyring.signer,
                 recipients=self.keyring.recipients,
             ),
-            choices=Choices(map=config.cipher.map, domain=config.cipher.domain, key_file=config.cipher.key_file),
+            domain=config.cipher.domain,
+            key_file=config.cipher.key_file,
             inspector=_inspector(),
-            load_network=self.load_network,
+            deriver=Deriver(
+                chaotic_map=config.cipher.map,
+                quantiser=config.cipher.quantiser,
+                features=config.cipher.features,
+                load_parameters=self.load_parameters,
+                load_features=self.load_features,
+                pixels=reader,
+            ),
             now=self.now,
             scratch=scratch,
+            pixels=reader,
         )
         yield sealer
         sealer.close()

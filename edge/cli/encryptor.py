@@ -27,7 +27,7 @@ from edge.intake.watch import DEFAULT_IGNORED, Watcher
 from edge.keyring import DeviceKeyring
 from edge.names import printable
 from edge.progress import ImageBar
-from edge.records import Domain, KeyFileMode, MapName, NetworkName, SettledFile
+from edge.records import Domain, KeyFileMode, MapName, NetworkName, Quantiser, SettledFile
 from edge.sealing import Sealer, inspector_for, sealer_for
 
 PROGRAM: Final = "edge-encryptor"
@@ -117,11 +117,18 @@ def _add_cipher(parser: argparse.ArgumentParser, *, inherited: bool = False) -> 
     default = argparse.SUPPRESS if inherited else None
     for flag, values, text in (
         ("--map", MapName, "chaotic map"),
-        ("--network", NetworkName, "network that sets its parameters"),
+        ("--network", NetworkName, "network that sets the parameters of logistic and lorenz"),
+        ("--quantiser", Quantiser, "how states of hyperlorenz-dna become bytes"),
         ("--domain", Domain, "encipher the file's bytes or its pixels"),
         ("--key-file", KeyFileMode, "how the key file travels"),
     ):
         parser.add_argument(flag, choices=[value.value for value in values], default=default, help=text)
+    parser.add_argument(
+        "--features",
+        action=argparse.BooleanOptionalAction,
+        default=default,
+        help="send the image's deep features inside the envelope",
+    )
 
 
 def _moment(text: str) -> datetime:
@@ -151,6 +158,8 @@ def cipher_overrides(arguments: argparse.Namespace) -> dict[str, object]:
         "cipher.network": arguments.network,
         "cipher.domain": arguments.domain,
         "cipher.key_file": arguments.key_file,
+        "cipher.quantiser": arguments.quantiser,
+        "cipher.features": arguments.features,
     }
 
 
@@ -178,6 +187,7 @@ def _watch(arguments: argparse.Namespace) -> int:
         stack.callback(sealer.close)
         if arguments.dry_run:
             return _dry_run(config, folder, sealer)
+        sealer.load_networks()
         bar = stack.enter_context(ImageBar(wanted=arguments.once))
         if bar.shown:
             common.keep_quiet()  # the bar says it better

@@ -25,7 +25,9 @@ BROKER_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 def literal(value: object) -> str:
     """Write a value as TOML; None is the empty string, which every optional key reads as None."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, tuple):
         return f"[{', '.join(literal(element) for element in value)}]"
@@ -84,6 +86,17 @@ def choice(values: Iterable[str]) -> Kind:
         return known[str(value)]
 
     return Kind(expected=f"one of {', '.join(known)}", parse=parse, choices=tuple(known))
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _boolean_from_text(text: str) -> bool:
+    _require(text in ("true", "false"))
+    return text == "true"
 
 
 def integer(low: int, high: int) -> Kind:
@@ -192,6 +205,7 @@ def _topic_prefix(value: object) -> str:
 
 IDENTITY: Final = matching(IDENTITY_PATTERN, "3 to 48 of the characters a-z, 0-9 and -")
 GROUP: Final = matching(rf"|{IDENTITY_PATTERN}", 'a name of 3 to 48 of the characters a-z, 0-9 and -, or "" for none')
+BOOLEAN: Final = Kind(expected="true or false", parse=_boolean, from_text=_boolean_from_text, choices=("true", "false"))
 TEXT: Final = Kind(expected="a string", parse=_string)
 PATH: Final = Kind(expected="a path", parse=_path, is_path=True)
 PATHS: Final = each_once(PATH, "a list of paths, each once")

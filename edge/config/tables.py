@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from edge.config import kinds
 from edge.errors import ConfigError
 from edge.protocol import CHUNK_BYTES, CHUNK_MAX_BYTES, CHUNK_MIN_BYTES, CREDIT_CHUNKS, IMAGE_MAX_BYTES, TOPIC_PREFIX
-from edge.records import CaptureSource, Domain, KeyFileMode, MapName, NetworkName
+from edge.records import CaptureSource, Domain, KeyFileMode, MapName, NetworkName, Quantiser
 
 Unknown = Literal["ignore", "carry"]
 Incomplete = Literal["hold", "carry"]
@@ -107,7 +107,7 @@ class CipherTable:
 
     map: Annotated[MapName, Setting(kinds.choice(MapName), "the chaotic map")] = MapName.LOGISTIC
     network: Annotated[
-        NetworkName, Setting(kinds.choice(NetworkName), "the network that sets the map's parameters")
+        NetworkName, Setting(kinds.choice(NetworkName), "the network that sets the parameters of logistic and lorenz")
     ] = NetworkName.MOBILENETV2
     domain: Annotated[Domain, Setting(kinds.choice(Domain), "what is enciphered: the file's bytes, or its pixels")] = (
         Domain.FILE
@@ -115,6 +115,17 @@ class CipherTable:
     key_file: Annotated[
         KeyFileMode, Setting(kinds.choice(KeyFileMode), "how the key file travels inside the envelope")
     ] = KeyFileMode.COMPACT
+    quantiser: Annotated[
+        Quantiser, Setting(kinds.choice(Quantiser), "how states of hyperlorenz-dna become bytes; wide is the faster")
+    ] = Quantiser.WIDE
+    features: Annotated[
+        bool, Setting(kinds.BOOLEAN, "send the image's deep features inside the envelope, to find similar images by")
+    ] = False
+
+    @property
+    def needs_features(self) -> bool:
+        """Say whether the feature network is run on every image."""
+        return self.features or self.map is MapName.HYPERLORENZ_DNA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
