@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint bench train clean
+.PHONY: demo test lint runtimes bench train train-check evaluate-models clean
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,9 +15,9 @@ $(VENV)/.test: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.demo
 
-$(VENV)/.train: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[train]'
+$(VENV)-train/.done: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-train
+	$(VENV)-train/bin/python -m pip install --quiet --editable '.[train,check]'
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -32,11 +32,23 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test
-	$(BIN)/edge-firmware bench
+# The networks under every model runtime and Python that this machine has: an environment each.
+runtimes:
+	.ci/runtimes $(VENV)
 
-train: $(VENV)/.train
-	$(BIN)/edge-firmware train
+bench: $(VENV)/.test
+	EDGE_TFLITE_PYTHON=$$(ls $(CURDIR)/$(VENV)-tflite/bin/python 2>/dev/null) $(BIN)/edge-firmware bench
+
+train: $(VENV)-train/.done
+	$(VENV)-train/bin/edge-firmware train
+	$(VENV)-train/bin/edge-firmware evaluate-models --models models --update
+
+# A few steps of each training, interrupted and taken up again.
+train-check: $(VENV)-train/.done
+	$(VENV)-train/bin/python -m pytest -m train tests/firmware_tools/training
+
+evaluate-models: $(VENV)/.test
+	$(BIN)/edge-firmware evaluate-models
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-out
+	rm -rf $(VENV) $(VENV)-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo-out

@@ -19,7 +19,8 @@ from firmware_tools import provision
 
 _PROGRAM: Final = "edge-firmware"
 _HEAVY: Final = {
-    "train": ("firmware_tools.train", "train and quantise the parameter networks into models/"),
+    "train": ("firmware_tools.training.command", "train and quantise the parameter networks into models/"),
+    "evaluate-models": ("firmware_tools.acceptance.command", "judge the networks' int8 files; fail where a line is missed"),
     "bench": ("firmware_tools.bench", "measure speed and memory, and print the ratios"),
 }
 _EPILOG: Final = """\
@@ -87,6 +88,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         heavy = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name == command:
             module: ModuleType = importlib.import_module(module_name)
-            getattr(module, f"add_{name}_arguments")(heavy)
-            heavy.set_defaults(run=getattr(module, f"run_{name}"))
+            function = name.replace("-", "_")
+            getattr(module, f"add_{function}_arguments")(heavy)
+            heavy.set_defaults(run=getattr(module, f"run_{function}"))
     return parser

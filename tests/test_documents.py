@@ -9,6 +9,7 @@ import pytest
 
 from edge import protocol
 from edge.cli import encryptor, receiver
+from edge.deriving import ALARM_FEATURES, ALARM_PARAMETERS
 from edge.errors import EdgeError, ExitCode
 from edge.intake.states import FileState
 
@@ -27,7 +28,7 @@ def help_of(parse, *arguments, capsys):
 def test_every_flag_in_the_readme_is_in_a_help_text(capsys):
     texts = [help_of(encryptor.main, capsys=capsys), help_of(receiver.main, capsys=capsys)]
     texts += [help_of(encryptor.main, name, capsys=capsys) for name in ("encrypt", "queue", "demo")]
-    texts += [help_of(receiver.main, name, capsys=capsys) for name in ("decrypt", "inspect", "verify")]
+    texts += [help_of(receiver.main, name, capsys=capsys) for name in ("decrypt", "inspect", "verify", "similar")]
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--device", "--receiver", "--out", "--strict"}
     assert flags <= set(re.findall(r"--[a-z][a-z-]+", "".join(texts)))
 
@@ -51,7 +52,8 @@ def test_every_refusal_of_the_protocol_has_a_class():
             yield from codes(child)
 
     named = set(re.findall(r"`([a-z]+-[a-z-]+)`", PROTOCOL)) - {"stored", "rejected"}
-    assert named - {"edge-encryptor", "edge-receiver"} <= set(codes(EdgeError))
+    others = {"edge-encryptor", "edge-receiver", ALARM_PARAMETERS, ALARM_FEATURES}
+    assert named - others <= set(codes(EdgeError))
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,15 @@ from types import FrameType
 from typing import Final
 
 from edge.errors import EdgeError, ExitCode, UsageError
-from firmware_tools.bench import local, way
+from firmware_tools.bench import local, networks, way, ways
 from firmware_tools.bench.figures import Figure, Verdict, broken, report, table
 from firmware_tools.bench.plan import FULL, QUICK, Plan
 
 PARTS: Final[dict[str, Callable[[Plan, Path], Iterable[Figure]]]] = {
     "cipher": local.measure_cipher,
     "seal": local.measure_seal,
-    "model": local.measure_model,
+    "model": networks.measure_model,
+    "ways": ways.measure_ways,
     "start": way.measure_start,
     "transfer": way.measure_transfer,
     "memory": way.measure_memory,

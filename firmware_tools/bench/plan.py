@@ -23,6 +23,7 @@ class Plan:
     idle_bytes: int = 4096
     idle_seconds: float = 20.0
     start_rounds: int = 3
+    ways_rows: int = 1800
 
 
 FULL = Plan()
@@ -37,4 +38,5 @@ QUICK = Plan(
     idle_files=50,
     idle_seconds=5.0,
     start_rounds=1,
+    ways_rows=300,
 )

@@ -9,23 +9,21 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ModelRefused
-from firmware_tools.dataset import images
-from firmware_tools.networks import tensorflow
+from firmware_tools.training.networks import tensorflow
 
-_BATCH: Final = 64
 _INPUT_SCALE: Final = 1 / 255
 # The converter stores scales as float32.
 _SCALE_TOLERANCE: Final = 1e-6
 
 
-def calibrate_batch_norm(model: Any, fields: NDArray[np.uint8]) -> None:
+def calibrate_batch_norm(model: Any, batches: Iterable[NDArray[np.float32]]) -> None:
     """Measure every batch-norm layer's mean and variance anew, as the plain mean over batches.
 
     Moving averages lag behind the weights after a short training, and a quantised network then answers nearly the same
@@ -33,11 +31,11 @@ def calibrate_batch_norm(model: Any, fields: NDArray[np.uint8]) -> None:
 
     Args:
         model: A Keras model; its statistics are replaced in place.
-        fields: Digits of records, uint8 (n, 92).
+        batches: Images, float32 (n, side, side, 3) in [0, 1], equally many in each.
     """
     layers = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
     kept = [layer.momentum for layer in layers]
-    for number, batch in enumerate(_batches(fields)):
+    for number, batch in enumerate(batches):
         for layer in layers:
             # This momentum makes the moving average the plain average of all batches so far.
             layer.momentum = number / (number + 1)
@@ -46,15 +44,16 @@ def calibrate_batch_norm(model: Any, fields: NDArray[np.uint8]) -> None:
         layer.momentum = momentum
 
 
-def quantize(model: Any, fields: NDArray[np.uint8]) -> bytes:
+def quantize(model: Any, images: Iterable[NDArray[np.float32]], *, output: Literal["uint8", "int8"]) -> bytes:
     """Convert a float model to a full-integer TFLite file.
 
     Args:
         model: A Keras model with inputs in [0, 1].
-        fields: Digits of representative records, uint8 (n, 92): they set the range of every tensor.
+        images: Representative images, float32 (224, 224, 3): they set the range of every tensor.
+        output: The type of the output bytes.
 
     Returns:
-        The file: uint8 (1, 224, 224, 3) to uint8 (1, 16).
+        The file: uint8 (1, 224, 224, 3) to bytes (1, n).
 
     Raises:
         ModelRefused: The converter did not map a pixel to its own byte.
@@ -63,15 +62,15 @@ def quantize(model: Any, fields: NDArray[np.uint8]) -> bytes:
     tf = tensorflow()
 
     def representative() -> Iterator[list[NDArray[np.float32]]]:
-        for image in images(fields):
-            yield [image[None].astype(np.float32) / np.float32(255)]
+        for image in images:
+            yield [image[None]]
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
-    converter.inference_output_type = tf.uint8
+    converter.inference_output_type = getattr(tf, output)
     # Keras lists every variable of the model on standard output, which belongs to the command's own answer.
     with contextlib.redirect_stdout(io.StringIO()):
         content: bytes = converter.convert()
@@ -109,9 +108,3 @@ def _check_input(content: bytes) -> None:
     entry = describe_tensors(content)["input"]
     if abs(entry["scale"] - _INPUT_SCALE) > _SCALE_TOLERANCE or entry["zero_point"] != 0:
         raise ModelRefused("the quantised input is not the pixel byte", hint="give more representative images")
-
-
-def _batches(fields: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
-    """Yield the images of records in batches, float32 in [0, 1]."""
-    for start in range(0, len(fields), _BATCH):
-        yield images(fields[start : start + _BATCH]).astype(np.float32) / np.float32(255)

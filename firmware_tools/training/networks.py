@@ -1,7 +1,7 @@
-"""The two parameter networks, from scratch: MobileNetV2 as Keras ships it, ResNet-18 written out.
+"""The networks, from scratch: MobileNetV2 as Keras ships it, ResNet-18 and VGG16 written out.
 
-The rule kept here: both end in global average pooling and a dense layer of 16 sigmoids, and take the metadata image
-scaled to [0, 1]; TensorFlow is imported only when a network is built.
+The rule kept here: nothing pretrained goes in, weights do not depend on the side of the input up to the first dense
+layer, and TensorFlow is imported only when a network is built.
 """
 
 from __future__ import annotations
@@ -9,13 +9,17 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final
 
+from edge.chaos.parameters import OUTPUTS
 from edge.errors import UsageError
-from edge.metadata_image import SIDE
-from edge.records import NetworkName
-from firmware_tools.dataset import OUTPUTS
+from edge.protocol import FEATURES
+from edge.records import SIDE, FeatureNetworkName, NetworkName
 
 # The paper's four stages (He et al. 2016, table 1): width and the stride of the first of two blocks.
 _RESNET18_STAGES: Final = ((64, 1), (128, 2), (256, 2), (512, 2))
+# Configuration D (Simonyan and Zisserman 2015, table 1): width and convolutions of each stage; 13 of the 16 weight layers.
+_VGG16_STAGES: Final = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+_VGG16_DENSE: Final = 4096
+_VGG16_LAST_SIDE: Final = 7
 
 
 def tensorflow() -> Any:
@@ -33,15 +37,15 @@ def tensorflow() -> Any:
         ) from error
 
 
-def build(name: NetworkName, *, side: int = SIDE) -> Any:
-    """Build an untrained network.
+def build_parameter_network(name: NetworkName, *, side: int = SIDE) -> Any:
+    """Build an untrained parameter network.
 
     Args:
         name: Which one.
         side: Height and width of its input in pixels. Weights do not depend on it.
 
     Returns:
-        A Keras model: float32 (n, side, side, 3) in [0, 1] to float32 (n, 16) in (0, 1).
+        A Keras model: float32 (n, side, side, 3) in [0, 1] to float32 (n, 64) in (0, 1).
 
     Raises:
         UsageError: TensorFlow is not installed.
@@ -56,6 +60,37 @@ def build(name: NetworkName, *, side: int = SIDE) -> Any:
         features = _resnet18(keras, inputs)
     pooled = keras.layers.GlobalAveragePooling2D()(features)
     return keras.Model(inputs, keras.layers.Dense(OUTPUTS, activation="sigmoid")(pooled), name=name.value)
+
+
+def build_feature_network(*, width: float, side: int = SIDE) -> Any:
+    """Build an untrained feature network: the 16 weight layers of VGG16, with batch normalisation.
+
+    Args:
+        width: What the published number of channels and of hidden dense units is multiplied by; 1 is VGG16.
+        side: Height and width of its input in pixels, 7 times a power of two. Halving goes on to a map of 7 x 7 and no
+            further, so weights do not depend on it.
+
+    Returns:
+        A Keras model: float32 (n, side, side, 3) in [0, 1] to float32 (n, 1000) in (-1, 1).
+
+    Raises:
+        UsageError: TensorFlow is not installed.
+    """
+    keras = tensorflow().keras
+    layers = keras.layers
+    inputs = keras.Input((side, side, 3))
+    x = inputs
+    for channels, convolutions in _VGG16_STAGES:
+        for _ in range(convolutions):
+            x = layers.ReLU()(_convolution(keras, x, round(channels * width), kernel=3, stride=1))
+        if x.shape[1] > _VGG16_LAST_SIDE:
+            x = layers.MaxPooling2D(2)(x)
+    x = layers.Flatten()(x)
+    for _ in range(2):
+        x = layers.Dense(round(_VGG16_DENSE * width), use_bias=False, kernel_initializer="he_normal")(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    outputs = layers.Dense(FEATURES, activation="tanh", name="features")(x)
+    return keras.Model(inputs, outputs, name=FeatureNetworkName.VGG16.value)
 
 
 def _resnet18(keras: Any, inputs: Any) -> Any:

@@ -1,11 +1,10 @@
-"""Every good real image goes the whole way, through mosquitto, in all four ways and both domains, and comes back."""
+"""Every good real image goes the whole way, through mosquitto, in every way and both domains, and comes back."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,25 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 
-from edge.errors import ModelError, PixelsUnavailable
-from edge.inference import ParameterNetwork
+from edge.errors import PixelsUnavailable
 from edge.intake.pixels import PixelLimits, PixelReader
-from edge.records import NetworkName, SettledFile
+from edge.records import SettledFile
 from tests.integration.ends import DEVICES, Ends
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.slow]
 
-WAYS = [(map_name, network) for map_name in ("logistic", "lorenz") for network in ("mobilenetv2", "resnet18")]
-KEY_FILES = ("compact", "explicit", "explicit", "compact")
+# Map, the network behind it, and what chooses it on the command line.
+WAYS = [
+    *(
+        (map_name, network, ("--network", network))
+        for map_name in ("logistic", "lorenz")
+        for network in ("mobilenetv2", "resnet18")
+    ),
+    *(("hyperlorenz-dna", "vgg16", ("--quantiser", quantiser)) for quantiser in ("paper", "wide")),
+]
+FILE_DEVICES = (*DEVICES[:4], *DEVICES[12:14])
+PIXEL_DEVICES = (*DEVICES[4:8], *DEVICES[14:16])
+KEY_FILES = ("compact", "explicit", "explicit", "compact", "compact", "explicit")
 
 
 @dataclass(frozen=True)
@@ -62,16 +70,14 @@ def pixels(good_images: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
     return found
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(len(WAYS)))
 def test_every_good_image_returns_byte_identical_in_file_domain(
     ends: Ends, good_images: dict[str, Path], tmp_path: Path, number: int
 ) -> None:
-    (map_name, network), key_file = WAYS[number], KEY_FILES[number]
-    device = DEVICES[number]
+    (map_name, network, chosen), key_file = WAYS[number], KEY_FILES[number]
+    device = FILE_DEVICES[number]
 
-    done = ends.carry(
-        device, _scans(tmp_path, good_images), "--map", map_name, "--network", network, "--key-file", key_file
-    )
+    done = ends.carry(device, _scans(tmp_path, good_images), "--map", map_name, *chosen, "--key-file", key_file)
 
     assert done.code == 0, done.err
     delivered = ends.delivered(device)
@@ -83,13 +89,13 @@ def test_every_good_image_returns_byte_identical_in_file_domain(
     assert {entry["state"] for entry in ends.queue(device).values()} == {"disposed"}
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(len(WAYS)))
 def test_every_good_image_returns_pixel_identical_in_pixels_domain(
     ends: Ends, good_images: dict[str, Path], pixels: dict[str, Pixels], tmp_path: Path, number: int
 ) -> None:
-    (map_name, network), key_file = WAYS[number], KEY_FILES[3 - number]
-    device = DEVICES[4 + number]
-    choices = ("--map", map_name, "--network", network, "--key-file", key_file, "--domain", "pixels")
+    (map_name, _, chosen), key_file = WAYS[number], KEY_FILES[-1 - number]
+    device = PIXEL_DEVICES[number]
+    choices = ("--map", map_name, *chosen, "--key-file", key_file, "--domain", "pixels")
 
     done = ends.carry(device, _scans(tmp_path, good_images), *choices)
 
@@ -108,7 +114,7 @@ def test_every_good_image_returns_pixel_identical_in_pixels_domain(
 
 def test_pixels_are_those_that_other_decoders_see(ends: Ends, good_images: dict[str, Path]) -> None:
     # Runs after the test above, on what its first device delivered.
-    delivered = ends.delivered(DEVICES[4])
+    delivered = ends.delivered(PIXEL_DEVICES[0])
     if not delivered:
         pytest.skip("the images of the pixels domain were not carried in this run")
     for name in ("cxr_nih_00000001_000.png", "fundus_rfmid.png", "mode_rgba.png", "cxr_pneumonia_cc0_noexif.jpg"):
@@ -128,21 +134,11 @@ def _scans(folder: Path, images: dict[str, Path]) -> Path:
     return scans
 
 
-@cache
-def _is_usable(network: str) -> bool:
-    try:
-        ParameterNetwork.load(NetworkName(network))
-    except ModelError:
-        return False
-    return True
-
-
 def _assert_parameters_came_from(network: str, about: dict[str, Any]) -> None:
-    if not _is_usable(network):
-        assert about["parameters_from"] == "secret"
-        assert "parameters-from-secret" in about["notes"]
+    if network == "vgg16":
+        assert (about["parameters_from"], about["network"], about["feature_network"]) == ("network", network, network)
     else:
-        assert (about["parameters_from"], about["network"]) == ("network", network)
+        assert (about["parameters_from"], about["network"], about["feature_network"]) == ("network", network, None)
 
 
 def _array(place: Path) -> NDArray[Any]:
