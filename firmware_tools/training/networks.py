@@ -7,6 +7,7 @@ layer, and TensorFlow is imported only when a network is built.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any, Final
 
 from edge.chaos.parameters import OUTPUTS
@@ -28,6 +29,8 @@ def tensorflow() -> Any:
     Raises:
         UsageError: It is not installed.
     """
+    # Its native code narrates every conversion on standard error.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         return importlib.import_module("tensorflow")
     except ImportError as error:

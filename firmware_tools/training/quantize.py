@@ -71,8 +71,10 @@ def quantize(model: Any, images: Iterable[NDArray[np.float32]], *, output: Liter
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = getattr(tf, output)
-    # Keras lists every variable of the model on standard output, which belongs to the command's own answer.
-    with contextlib.redirect_stdout(io.StringIO()):
+    # Keras lists every variable of the model on standard output, which belongs to the command's own answer; and the
+    # converter warns that it has no statistics of the inputs, which it is about to collect.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         content: bytes = converter.convert()
     _check_input(content)
     return content
