@@ -10,6 +10,7 @@ import pytest
 
 from edge import durable
 from edge.daemon import Summary
+from edge.deriving import ParameterSource
 from edge.envelope.sign import Receipt, ReceiptStatus
 from edge.errors import MessageTooLarge, StorageError
 from edge.intake.ledger import FileState
@@ -220,7 +221,40 @@ def test_the_status_of_a_device_names_no_patient_and_ends_with_it(
     assert message is not None
     status = json.loads(message.payload)
     assert (status["id"], status["role"], status["state"]) == (DEVICE, "device", "offline")
+    assert status["alarms"] == []
     assert "Doe" not in message.payload.decode()
+
+
+def test_a_network_that_cannot_be_used_is_an_alarm_in_the_status(
+    site: Site, receiving: Hospital, broker: MemoryBroker
+) -> None:
+    import json
+
+    from edge.errors import ModelMissing
+    from tests.world import UnhurriedTransport
+
+    def missing() -> ParameterSource:
+        raise ModelMissing("the file of the network cannot be read")
+
+    site.load_parameters = missing
+    ear = UnhurriedTransport(broker)
+    ear.subscribe(f"edge/v1/status/{DEVICE}")
+    ear.start()
+    heard = []
+
+    def alarmed() -> bool:
+        while (message := ear.receive(0)) is not None:
+            heard.append(json.loads(message.payload))
+        return any(status["alarms"] for status in heard)
+
+    with RunningDaemon(site, MemoryTransport(broker)):
+        site.scan("a.png", png("a"))
+        # The next status would come after a minute: the alarm does not wait for it.
+        until(alarmed)
+    assert [status["alarms"] for status in heard if status["state"] == "online"][:2] == [
+        [],
+        ["parameter-network-unusable"],
+    ]
 
 
 def test_two_devices_deliver_to_one_receiver(

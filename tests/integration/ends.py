@@ -12,7 +12,7 @@ from typing import Any
 from tests.cli.programs import QUICK_DEVICE, Done, run
 
 RECEIVER = "hospital"
-DEVICES = tuple(f"scanner-{number}" for number in range(1, 17))
+DEVICES = tuple(f"scanner-{number}" for number in range(1, 18))
 
 
 @dataclass(frozen=True)

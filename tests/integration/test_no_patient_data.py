@@ -25,15 +25,17 @@ STUDY_DATE = "19370211"
 FORBIDDEN = (PATIENT, PATIENT.upper(), STUDY_DATE, "1937:02:11", "1937-02-11")
 
 
-def test_no_patient_data_leaves_the_envelope(ends: Ends, shared_images: Path, tmp_path: Path) -> None:
-    device = DEVICES[11]
+@pytest.mark.parametrize(("device", "way"), [(DEVICES[11], ()), (DEVICES[16], ("--map", "hyperlorenz-dna"))])
+def test_no_patient_data_leaves_the_envelope(
+    ends: Ends, shared_images: Path, tmp_path: Path, device: str, way: tuple[str, ...]
+) -> None:
     scans = tmp_path / "scans"
     _plant(scans, shared_images)
     # Each odd way has log lines of its own: too large, stuck, ignored, pixels that cannot be had.
     limits = {"EDGE_ENCRYPTOR_LIMITS_IMAGE_BYTES": "300000"}
 
     with _everything_on_the_broker(ends.url) as heard:
-        done = ends.carry(device, scans, "--domain", "pixels", env=limits)
+        done = ends.carry(device, scans, "--domain", "pixels", *way, env=limits)
 
     assert done.code == 3  # the stuck one and the one too large
     delivered = ends.delivered(device)
