@@ -73,16 +73,16 @@ def learning_rate(stage: Stage, step: int) -> float:
 # has read tiles of 7 pixels reads those of 14 and of 28 after some hundred steps more. Peaks were found by short runs.
 _STAGES: Final = {
     NetworkName.MOBILENETV2: (
-        Stage(SIDE // 4, 2400, 64, 3e-3),
-        Stage(SIDE // 2, 800, 32, 1.5e-3),
-        Stage(SIDE, 300, 32, 1e-3),
+        Stage(SIDE // 4, 1600, 64, 3e-3),
+        Stage(SIDE // 2, 400, 32, 1.5e-3),
+        Stage(SIDE, 220, 32, 1e-3),
     ),
     NetworkName.RESNET18: (
-        Stage(SIDE // 4, 1600, 64, 1e-3),
-        Stage(SIDE // 2, 500, 32, 7e-4),
-        Stage(SIDE, 250, 32, 5e-4),
+        Stage(SIDE // 4, 1200, 64, 1e-3),
+        Stage(SIDE // 2, 300, 32, 7e-4),
+        Stage(SIDE, 160, 32, 5e-4),
     ),
-    FeatureNetworkName.VGG16: (Stage(SIDE // 2, 3000, 32, 1e-3), Stage(SIDE, 600, 32, 3e-4)),
+    FeatureNetworkName.VGG16: (Stage(SIDE // 2, 1400, 32, 1e-3), Stage(SIDE, 160, 32, 3e-4)),
 }
 _VGG16_WIDTH: Final = 0.25
 
