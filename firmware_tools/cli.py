@@ -19,8 +19,11 @@ from firmware_tools import provision
 
 _PROGRAM: Final = "edge-firmware"
 _HEAVY: Final = {
-    "train": ("firmware_tools.training.command", "train and quantise the parameter networks into models/"),
-    "evaluate-models": ("firmware_tools.acceptance.command", "judge the networks' int8 files; fail where a line is missed"),
+    "train": ("firmware_tools.training.command", "train and quantise the networks into models/"),
+    "evaluate-models": (
+        "firmware_tools.acceptance.command",
+        "judge the networks' int8 files; fail where a line is missed",
+    ),
     "bench": ("firmware_tools.bench", "measure speed and memory, and print the ratios"),
 }
 _EPILOG: Final = """\

@@ -46,7 +46,7 @@ def test_a_new_file_has_the_content_and_the_mode_whatever_the_umask(tmp_path):
     assert names(tmp_path) == ["new"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(old=st.binary(max_size=100), new=st.binary(max_size=100))
 def test_a_file_is_replaced_whole(tmp_path_factory, old, new):
     path = tmp_path_factory.mktemp("replace") / "file"

@@ -130,7 +130,7 @@ CUT_ANYWHERE = [name for name in SAMPLES if name not in ("jpeg, two pictures", "
 
 
 @pytest.mark.parametrize("name", CUT_ANYWHERE)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_file_cut_anywhere_is_incomplete(name, share):
     format_, data = _sample(name)
@@ -324,7 +324,7 @@ def test_formats_without_a_decoder_here_are_known_too(head, format_, media_type)
     assert format_.media_type == media_type
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=400), st.sampled_from(list(Format)))
 def test_no_content_makes_the_check_fail_otherwise(data, format_):
     magic = {

@@ -256,7 +256,7 @@ def test_any_name_inode_and_time_comes_back_as_it_was(ledger, file):
     assert ledger.find(entry) == entry
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(name=st.binary(min_size=1, max_size=50).map(os.fsdecode), mtime=st.integers(-(2**70), 2**70))
 def test_any_bytes_are_a_name(name, mtime, tmp_path_factory):
     with Ledger.open(tmp_path_factory.mktemp("ledger") / "ledger.sqlite") as ledger:

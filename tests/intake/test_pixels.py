@@ -231,7 +231,7 @@ PNG_KINDS = [
 ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(PNG_KINDS), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32))
 def test_what_png_can_hold_becomes_png_with_the_same_samples(tmp_path, kind, rows, columns, seed):
     photometric, dtype, channels = kind

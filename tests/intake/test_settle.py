@@ -212,5 +212,5 @@ class Folder(RuleBasedStateMachine):
             assert not file.size or file in self.deferred
 
 
-Folder.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Folder.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestFolder = Folder.TestCase

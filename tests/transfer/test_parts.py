@@ -40,7 +40,7 @@ def bulk_of(part: PartFile) -> bytes:
         return bulk.read()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations(range(len(CHUNKS))), st.integers(0, len(CHUNKS)))
 def test_chunks_come_in_any_order_and_across_a_restart(order: list[int], split: int) -> None:
     with TemporaryDirectory() as name:
