@@ -22,9 +22,11 @@ from edge.chaos.permute import Bytes
 from edge.errors import CipherError
 from edge.records import MapName, Quantiser
 
-A: Final = 10.0
-B: Final = 8.0 / 3.0
-C: Final = 28.0
+# Arrays, since NumPy takes longer to make one of a number than to call a loop.
+_A: Final = np.array(10.0)
+_B: Final = np.array(8.0 / 3.0)
+_C: Final = np.array(28.0)
+_TWO: Final = np.array(2.0)
 
 # A lane's drawn state is low + m 2^-32 (high - low) over the ranges of the private key. The widths, 80 and 500, are small
 # multiples of powers of two, so every value is exact.
@@ -34,8 +36,8 @@ _SCALES: Final = tuple((high - low) * 2.0**-32 for low, high in _RANGES)
 
 SEED_BYTES: Final = 4 * COORDINATES  # bytes of a lane's seed
 
-_OFFSET: Final = 500.0
-_DECIMALS: Final = 1e13
+_OFFSET: Final = np.array(500.0)
+_DECIMALS: Final = np.array(1e13)
 _WORD_SHIFT: Final = 8  # the lowest byte of a coordinate holds round-off zeros
 
 Units = NDArray[np.uint8] | NDArray[np.uint32]
@@ -43,21 +45,37 @@ Units = NDArray[np.uint8] | NDArray[np.uint32]
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A step size and what a coordinate yields: `half` and `sixth` are the step over two and over six, as float64."""
+    """A step size and what a coordinate yields: `half` and `sixth` are the step over two and over six, float64 ()."""
 
-    half: float
-    step: float
-    sixth: float
+    half: Floats
+    step: Floats
+    sixth: Floats
     dtype: np.dtype[np.uint8] | np.dtype[np.uint32]
+
+
+def _scheme(*, half: float, step: float, sixth: float, dtype: np.dtype[np.uint8] | np.dtype[np.uint32]) -> Scheme:
+    return Scheme(half=np.array(half), step=np.array(step), sixth=np.array(sixth), dtype=dtype)
 
 
 # `paper`: the published step. `wide`: at 0.002 an orbit is so smooth that the third difference of its words tells the next
 # one (chi-square of its top byte in the millions for 255 degrees of freedom); at 3/64 differences up to the twelfth are
 # uniform, and 10^6 lanes from the whole box stay finite. Its half and its sixth are exact.
 SCHEMES: Final = {
-    Quantiser.PAPER: Scheme(half=0.001, step=0.002, sixth=0.002 / 6.0, dtype=np.dtype(np.uint8)),
-    Quantiser.WIDE: Scheme(half=3 * 2.0**-7, step=3 * 2.0**-6, sixth=2.0**-7, dtype=np.dtype("<u4")),
+    Quantiser.PAPER: _scheme(half=0.001, step=0.002, sixth=0.002 / 6.0, dtype=np.dtype(np.uint8)),
+    Quantiser.WIDE: _scheme(half=3 * 2.0**-7, step=3 * 2.0**-6, sixth=2.0**-7, dtype=np.dtype("<u4")),
 }
+
+
+class _Point:
+    """Four coordinates of many lanes: x1, x2, x3 and -x4, or their slopes.
+
+    The fourth is kept negative, which saves two operations a derivative and changes no bit of a result. The views of the
+    rows are made once: to make them takes as long as to add a thousand numbers.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        self.block: Floats = aligned(COORDINATES * lanes, np.float64).reshape(COORDINATES, lanes)
+        self.x1, self.x2, self.x3, self.minus_x4 = self.block
 
 
 class HyperLanes:
@@ -73,13 +91,11 @@ class HyperLanes:
         """
         lanes = states.shape[1]
         self._scheme = SCHEMES[quantiser]
-        self._state = _block(lanes)
-        self._at, self._k1, self._k2, self._k3 = (_block(lanes) for _ in range(4))
+        self._state, self._at, self._k1, self._k2, self._k3 = (_Point(lanes) for _ in range(5))
         self._scratch = aligned(lanes, np.float64)
         self._integers = aligned(COORDINATES * lanes, np.int64)
-        np.copyto(self._state, states)
-        # The fourth coordinate is kept as -x4, which saves two operations a derivative and changes no bit of a result.
-        np.negative(self._state[3], out=self._state[3])
+        np.copyto(self._state.block, states)
+        np.negative(self._state.minus_x4, out=self._state.minus_x4)
         self._quantise = self._by_decimals if quantiser is Quantiser.PAPER else self._by_bits
         for _ in range(burn_in):
             self._step()
@@ -108,14 +124,14 @@ class HyperLanes:
             last = np.empty((2, count), unit)
             self._quantise(*last)
             r[body:], z[body:] = last.view(np.uint8)[:, : len(r) - body]
-        if not np.isfinite(self._state).all():
+        if not np.isfinite(self._state.block).all():
             raise CipherError("an orbit of the chaotic map left the floating-point numbers")
 
     def _by_decimals(self, to_r: Units, to_z: Units) -> None:
         """Write floor(((x + 500) mod 1) 10^13) mod 256 of every coordinate (equations 6 and 7)."""
-        states, scratch = self._at, self._k1
-        np.add(self._state, _OFFSET, out=states)
-        np.subtract(_OFFSET, self._state[3], out=states[3])
+        states, scratch = self._at.block, self._k1.block
+        np.add(self._state.block, _OFFSET, out=states)
+        np.subtract(_OFFSET, self._state.minus_x4, out=self._at.minus_x4)
         np.floor(states, out=scratch)
         np.subtract(states, scratch, out=states)
         np.multiply(states, _DECIMALS, out=states)
@@ -125,51 +141,55 @@ class HyperLanes:
 
     def _by_bits(self, to_r: Units, to_z: Units) -> None:
         """Write bits 8 to 39 of every coordinate, little-endian; the sign is not among them."""
-        np.right_shift(self._state.reshape(-1).view(np.int64), _WORD_SHIFT, out=self._integers)
+        np.right_shift(self._state.block.reshape(-1).view(np.int64), _WORD_SHIFT, out=self._integers)
         self._write(to_r, to_z)
 
     def _write(self, to_r: Units, to_z: Units) -> None:
         np.copyto(to_r, self._integers[: to_r.size], casting="unsafe")
         np.copyto(to_z, self._integers[to_r.size :], casting="unsafe")
 
-    def _derive(self, at: Floats, slope: Floats) -> None:
-        """Write the derivative at (x1, x2, x3, -x4), float64 (4, lanes), into `slope`."""
-        x1, x2, x3, minus_x4 = at
-        scratch = self._scratch
-        np.subtract(x2, x1, out=slope[0])
-        np.multiply(slope[0], A, out=slope[0])
-        np.subtract(slope[0], minus_x4, out=slope[0])
-        np.multiply(x1, C, out=slope[1])
-        np.subtract(slope[1], x2, out=slope[1])
-        np.multiply(x1, x3, out=scratch)
-        np.subtract(slope[1], scratch, out=slope[1])
-        np.multiply(x1, x2, out=slope[2])
-        np.multiply(x3, B, out=scratch)
-        np.subtract(slope[2], scratch, out=slope[2])
-        np.multiply(x2, x3, out=slope[3])
-        np.subtract(slope[3], minus_x4, out=slope[3])
+    def _derive(self, at: _Point, slope: _Point) -> None:
+        """Write the derivative at a point into `slope`."""
+        x1, x2, x3, minus_x4 = at.x1, at.x2, at.x3, at.minus_x4
+        d1, d2, d3, d4, scratch = slope.x1, slope.x2, slope.x3, slope.minus_x4, self._scratch
+        multiply, subtract = np.multiply, np.subtract
+        # The last argument is where the result goes.
+        subtract(x2, x1, d1)
+        multiply(d1, _A, d1)
+        subtract(d1, minus_x4, d1)
+        multiply(x2, x3, d4)
+        subtract(d4, minus_x4, d4)
+        multiply(x1, _C, d2)
+        subtract(d2, x2, d2)
+        multiply(x1, x3, scratch)
+        subtract(d2, scratch, d2)
+        multiply(x1, x2, d3)
+        multiply(x3, _B, scratch)
+        subtract(d3, scratch, d3)
 
-    def _move(self, slope: Floats, step: float) -> None:
+    def _move(self, slope: _Point, step: Floats) -> None:
         """Set the probing point to state + step * slope."""
-        np.multiply(slope, step, out=self._at)
-        np.add(self._state, self._at, out=self._at)
+        at = self._at.block
+        np.multiply(slope.block, step, at)
+        np.add(self._state.block, at, at)
 
     def _step(self) -> None:
         """Advance by one step: s' = s + sixth (((k2 + k3) 2 + k1) + k4)."""
-        k1, k2, k3, scheme = self._k1, self._k2, self._k3, self._scheme
-        self._derive(self._state, k1)
+        state, k1, k2, k3, scheme = self._state, self._k1, self._k2, self._k3, self._scheme
+        self._derive(state, k1)
         self._move(k1, scheme.half)
         self._derive(self._at, k2)
         self._move(k2, scheme.half)
         self._derive(self._at, k3)
         self._move(k3, scheme.step)
-        np.add(k2, k3, out=k2)
-        np.multiply(k2, 2.0, out=k2)
-        np.add(k2, k1, out=k2)
+        total = k2.block
+        np.add(total, k3.block, total)
+        np.multiply(total, _TWO, total)
+        np.add(total, k1.block, total)
         self._derive(self._at, k3)
-        np.add(k2, k3, out=k2)
-        np.multiply(k2, scheme.sixth, out=k2)
-        np.add(self._state, k2, out=self._state)
+        np.add(total, k3.block, total)
+        np.multiply(total, scheme.sixth, total)
+        np.add(state.block, total, state.block)
 
 
 def seeded_states(seed: bytes, initial: tuple[float, float, float, float]) -> Floats:
@@ -188,7 +208,3 @@ def seeded_states(seed: bytes, initial: tuple[float, float, float, float]) -> Fl
     np.add(states, np.array(initial)[:, None], out=states)
     np.multiply(states, 0.5, out=states)
     return states
-
-
-def _block(lanes: int) -> Floats:
-    return aligned(COORDINATES * lanes, np.float64).reshape(COORDINATES, lanes)
