@@ -14,6 +14,7 @@ capture times, so its file is readable by its owner only.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Collection, Iterable
@@ -22,8 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from edge.errors import EdgeError
-from edge.intake.ledgerfile import LedgerFile
+from edge.errors import EdgeError, LedgerCorrupt
+from edge.intake.ledgerfile import LedgerFile, set_aside
 from edge.intake.states import (
     CARRIED,
     STEPS,
@@ -37,6 +38,7 @@ from edge.intake.states import (
 
 __all__ = ["FileState", "FileVersion", "ImageFacts", "Ledger", "LedgerEntry", "LedgerEvent"]
 
+_LOG: Final = logging.getLogger(__name__)
 _COLUMNS: Final = (
     "relative, inode, size, mtime_ns, state, reason, hint, image_id, sequence, sha256, sealed_bytes, captured, "
     "capture_source, network, map, domain, first_seen, changed"
@@ -59,11 +61,26 @@ class Ledger:
         """Open the ledger for writing, making it if there is none, and check its integrity.
 
         Raises:
-            LedgerCorrupt: it is damaged, or no ledger.
-            ConfigError: a newer version of this program wrote it.
+            LedgerCorrupt: it is damaged, or no database.
+            ConfigError: a newer version of this program wrote it, or another program.
             StorageError: the disk refused.
         """
         return cls(LedgerFile.open(path))
+
+    @classmethod
+    def open_or_begin_anew(cls, path: Path) -> Self:
+        """Open the ledger as `open` does; a damaged one is kept aside, and an empty one made in its place.
+
+        Raises:
+            ConfigError: a newer version of this program wrote it, or another program.
+            StorageError: the disk refused.
+        """
+        try:
+            return cls.open(path)
+        except LedgerCorrupt:
+            _LOG.error("the ledger is damaged: it is kept aside, and a new one is built from the spool")  # noqa: TRY400
+            set_aside(path)
+            return cls.open(path)
 
     @classmethod
     def open_read_only(cls, path: Path) -> Self:

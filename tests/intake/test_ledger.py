@@ -325,9 +325,32 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path):
     other.execute("CREATE TABLE precious (x)")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(LedgerCorrupt):
-        Ledger.open(path)
+    for opener in (Ledger.open, Ledger.open_or_begin_anew, Ledger.open_read_only):
+        with pytest.raises(ConfigError, match="another program"):
+            opener(path)
     assert path.read_bytes() == before
+
+
+def test_a_damaged_ledger_is_kept_aside_and_begun_anew(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    for number in (1, 2):
+        damaged = b"not a database %d" % number * 100
+        path.write_bytes(damaged)
+        with Ledger.open_or_begin_anew(path) as ledger:
+            assert ledger.entries() == ()
+            assert ledger.observe(FILE, now=T0).state is FileState.SEEN
+        assert (tmp_path / f"ledger.sqlite.damaged-{number}").read_bytes() == damaged
+
+
+def test_the_log_of_a_ledger_that_is_gone_is_not_played_into_a_new_one(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        ledger.observe(FILE, now=T0)
+        log = (tmp_path / "ledger.sqlite-wal").read_bytes()
+        path.unlink()
+        with Ledger.open(path) as anew:
+            assert anew.entries() == ()
+    assert (tmp_path / "ledger.sqlite.damaged-1-wal").read_bytes() == log
 
 
 def test_damage_inside_is_found_at_opening(tmp_path):
