@@ -119,9 +119,12 @@ class LedgerFile:
 
     def _check_schema(self) -> int:
         """Return the schema's version, 0 for an empty file."""
+        # In one transaction: another process may be making the schema just now.
+        self._connection.execute("BEGIN")
         [(version,)] = self._connection.execute("PRAGMA user_version").fetchall()
         [(application,)] = self._connection.execute("PRAGMA application_id").fetchall()
         [(tables,)] = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        self._connection.execute("ROLLBACK")
         if version > SCHEMA_VERSION:
             raise ConfigError("a newer version of this program wrote the ledger", hint="install that version again")
         if (application, bool(tables)) not in {(_APPLICATION_ID, True), (0, False)}:

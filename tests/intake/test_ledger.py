@@ -417,6 +417,20 @@ def test_a_reader_may_come_when_the_writer_is_gone(tmp_path):
         assert len(reader.entries()) == 1
 
 
+def test_a_reader_may_come_while_the_ledger_is_being_made(tmp_path):
+    for number in range(20):
+        path = tmp_path / f"{number}.sqlite"
+        writer = threading.Thread(target=lambda path=path: Ledger.open(path).close())
+        writer.start()
+        while True:
+            try:
+                Ledger.open_read_only(path).close()
+                break
+            except StorageError:
+                continue  # there is none yet, or it is still being made; it is never taken for another program's
+        writer.join()
+
+
 def test_a_reader_in_another_process_during_a_transaction_sees_the_state_before(ledger, tmp_path):
     ledger.observe(FILE, now=T0)
     code = (
