@@ -25,6 +25,7 @@ from typing import Final, Self
 
 from edge.errors import EdgeError, LedgerCorrupt
 from edge.intake.ledgerfile import LedgerFile, set_aside
+from edge.intake.reserve import Reserve
 from edge.intake.states import (
     CARRIED,
     STEPS,
@@ -53,8 +54,9 @@ class Ledger:
     `FoundFile`, a `LedgerEntry`, an origin of the spool) or an image id in hexadecimal.
     """
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerFile, reserve: Reserve | None = None) -> None:
         self._file = file
+        self._reserve = reserve
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -65,7 +67,17 @@ class Ledger:
             ConfigError: a newer version of this program wrote it, or another program.
             StorageError: the disk refused.
         """
-        return cls(LedgerFile.open(path))
+        file = LedgerFile.open(path)
+        try:
+            reserve = Reserve(path.with_name("sequence"))
+            ledger = cls(file, reserve)
+            above = reserve.lost_above(file.select("SELECT value FROM counters WHERE name = 'sequence'")[0][0])
+            if above is not None:
+                ledger.raise_sequence(above)
+        except BaseException:
+            file.close()
+            raise
+        return ledger
 
     @classmethod
     def open_or_begin_anew(cls, path: Path) -> Self:
@@ -328,10 +340,13 @@ class Ledger:
         Raises:
             StorageError: the disk refused.
         """
-        with self._file.transaction() as connection:
-            [(value,)] = connection.execute(
-                "UPDATE counters SET value = value + 1 WHERE name = 'sequence' RETURNING value"
-            ).fetchall()
+        with self._file.lock:
+            with self._file.transaction() as connection:
+                [(value,)] = connection.execute(
+                    "UPDATE counters SET value = value + 1 WHERE name = 'sequence' RETURNING value"
+                ).fetchall()
+            if self._reserve is not None:
+                self._reserve.cover(int(value))
         return int(value)
 
     def raise_sequence(self, at_least: int) -> None:

@@ -284,6 +284,27 @@ def test_sequence_numbers_are_never_used_twice(tmp_path):
         assert ledger.next_sequence() == 101
 
 
+@pytest.mark.parametrize("given", [1, 999, 1000, 1001, 1500])
+def test_sequence_numbers_are_not_used_twice_though_the_ledger_is_lost(tmp_path, given):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        used = {ledger.next_sequence() for _ in range(given)}
+    with Ledger.open(path) as ledger:
+        used.add(ledger.next_sequence())  # nothing is passed over while the ledger is there
+    assert used == set(range(1, given + 2))
+    for file in tmp_path.glob("ledger.sqlite*"):
+        file.unlink()
+    with Ledger.open(path) as ledger:
+        assert ledger.next_sequence() not in used
+
+
+def test_a_reserve_that_cannot_be_read_is_written_anew(tmp_path):
+    (tmp_path / "sequence").write_bytes(b"torn")
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.next_sequence() == 1
+    assert (tmp_path / "sequence").read_bytes() == b"1000\n"
+
+
 def test_a_lost_ledger_is_rebuilt_from_the_spool(ledger):
     known = {"image_id": FACTS.image_id, "sequence": 41, "sha256": FACTS.sha256, "sealed_bytes": 1234, "now": T1}
     entry = ledger.restore(FILE, **known)
