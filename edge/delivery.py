@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.config import WatchTable
-from edge.disposal import dispose
+from edge.disposal import dispose, sweep
 from edge.envelope.sign import Receipt, ReceiptStatus
 from edge.errors import EdgeError, StorageError
 from edge.intake.ledger import FileState, Ledger, LedgerEntry
@@ -74,6 +74,7 @@ class Delivery:
     def known(self, entry: LedgerEntry, file: SettledFile) -> None:
         """Dispose of a file that came back with content already delivered, as its first copy was."""
         if entry.state is FileState.DISPOSED:
+            self._sweep(entry)
             self._act(entry, file)
 
     def recover(self) -> list[SpooledImage]:
@@ -85,7 +86,7 @@ class Delivery:
             StorageError: the disk refused.
         """
         waiting: list[SpooledImage] = []
-        self._take_back_rejected()
+        self._take_back()
         spooled = {image.image_id.hex(): image for image in self._spool.images()}
         for name, image in spooled.items():
             origin = image.origin
@@ -97,6 +98,8 @@ class Delivery:
                 sealed_bytes=len(image.envelope.raw) + image.envelope.manifest.bulk_bytes,
                 now=self._timestamp(),
             )
+            if _was_rejected(entry):
+                entry = self._ledger.advance(name, FileState.SEALED, now=self._timestamp())
             if entry.state in (FileState.SEALED, FileState.OFFERED):
                 waiting.append(image)
             elif entry.state is FileState.QUARANTINED:
@@ -105,6 +108,7 @@ class Delivery:
                 self._spool.discard(image)
         for entry in self._ledger.entries({FileState.SEALED, FileState.OFFERED, FileState.RECEIPTED}):
             if entry.state is FileState.RECEIPTED:
+                self._sweep(entry)
                 self._dispose(entry)
             elif entry.image_id not in spooled:
                 # Somebody removed the sealed file. Where the original is gone too, the row is all that tells of it.
@@ -112,14 +116,15 @@ class Delivery:
                 self._ledger.quarantine(entry, reason=MISSING_FROM_SPOOL, hint=_LOST_HINT, now=self._timestamp())
         return waiting
 
-    def _take_back_rejected(self) -> None:
-        """Give what a receiver rejected one more try at each start: the reason may have been corrected since."""
+    def _take_back(self) -> None:
+        """Give what a receiver rejected one more try at each start: the reason may have been corrected since.
+
+        Also what a lost ledger no longer knows: a new one cannot tell why it was set aside, and it must not be forgotten.
+        """
         for image in self._spool.quarantined():
             entry = self._ledger.by_image(image.image_id.hex())
-            if entry is None or entry.state is not FileState.QUARANTINED or not entry.reason.startswith(_REJECTED):
-                continue
-            self._spool.take_back(image)
-            self._ledger.advance(entry, FileState.SEALED, now=self._timestamp())
+            if entry is None or _was_rejected(entry):
+                self._spool.take_back(image)
 
     def _dispose(self, entry: LedgerEntry) -> None:
         """Dispose of the original of a receipted image, if it is still there."""
@@ -133,6 +138,14 @@ class Delivery:
         if self._act(entry, file):
             self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
 
+    def _sweep(self, entry: LedgerEntry) -> None:
+        """Remove what is left of a move that did not come to its end."""
+        if self._watch.original == "move" and self._watch.move_to is not None:
+            try:
+                sweep(entry.relative, self._watch.move_to)
+            except StorageError as error:
+                _LOG.warning("what an interrupted move left stays: %s", error.message)
+
     def _act(self, entry: LedgerEntry, file: SettledFile) -> bool:
         """Keep, move or delete; return whether that is done."""
         try:
@@ -142,3 +155,7 @@ class Delivery:
             _LOG.warning("the original of image %s stays: %s", entry.image_id, error.code)
             return False
         return True
+
+
+def _was_rejected(entry: LedgerEntry) -> bool:
+    return entry.state is FileState.QUARANTINED and entry.reason.startswith(_REJECTED)
