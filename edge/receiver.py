@@ -203,7 +203,7 @@ class Receiver:
             # > store > record
             place = self.archive.keep(plain, suffix, envelope.envelope, metadata)
             if metadata.pixels is not None:
-                keep_side(place, metadata.pixels.side)
+                keep_side(place, metadata.pixels.side, folder)
             self.archive.record(envelope.envelope, metadata, place, received_at=self._timestamp())
         if self._on_stored is not None:
             self._on_stored(envelope.envelope, metadata, place)
