@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from edge import durable
 from edge.config import WatchTable
 from edge.disposal import dispose, sweep
 from edge.envelope.sign import Receipt, ReceiptStatus
@@ -119,12 +120,22 @@ class Delivery:
     def _take_back(self) -> None:
         """Give what a receiver rejected one more try at each start: the reason may have been corrected since.
 
-        Also what a lost ledger no longer knows: a new one cannot tell why it was set aside, and it must not be forgotten.
+        Also an image of which a new ledger knows nothing: it cannot tell why the image was set aside, and without a row
+        nobody would see it again. One whose file was sealed once more stays where it is.
         """
-        for image in self._spool.quarantined():
+        carried = {(image.origin.relative, image.origin.sha256) for image in self._spool.images()}
+        for image in reversed(self._spool.quarantined()):
+            origin = image.origin
             entry = self._ledger.by_image(image.image_id.hex())
-            if entry is None or _was_rejected(entry):
-                self._spool.take_back(image)
+            if entry is None:
+                rows = self._ledger.by_hash(origin.sha256)
+                carried |= {(row.relative, origin.sha256) for row in rows}
+                if (origin.relative, origin.sha256) in carried:
+                    continue
+                carried.add((origin.relative, origin.sha256))
+            elif not _was_rejected(entry):
+                continue
+            self._spool.take_back(image)
 
     def _dispose(self, entry: LedgerEntry) -> None:
         """Dispose of the original of a receipted image, if it is still there."""
@@ -132,11 +143,22 @@ class Delivery:
         try:
             details = path.lstat()
         except OSError:
-            self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
+            if self._is_durably_gone(path):
+                self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
             return
         file = SettledFile(path, entry.relative, entry.size, entry.mtime_ns, entry.inode, details.st_dev)
         if self._act(entry, file):
             self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
+
+    def _is_durably_gone(self, path: Path) -> bool:
+        """Make sure that a power cut does not bring back an original whose removal an earlier run did not sync."""
+        if self._watch.original != "keep" and path.parent.is_dir():
+            try:
+                durable.fsync_folder(path.parent)
+            except StorageError as error:
+                _LOG.warning("the removal of an original is not durable yet: %s", error.message)
+                return False
+        return True
 
     def _sweep(self, entry: LedgerEntry) -> None:
         """Remove what is left of a move that did not come to its end."""

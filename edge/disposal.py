@@ -72,6 +72,8 @@ def _copy(file: SettledFile, sha256: bytes, move_to: Path) -> None:
             continue
         except OSError as error:
             raise UnreadableFile("the original cannot be copied now") from error
+        # A power cut would bring back the temporary name, and nobody looks here once the original is disposed of.
+        durable.fsync_folder(folder)
         return
 
 

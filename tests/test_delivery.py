@@ -223,6 +223,30 @@ def test_a_move_that_a_crash_interrupted_leaves_one_copy(
     assert [copy.read_bytes() for copy in (tmp_path / "done").iterdir()] == [png("a")]
 
 
+def test_a_removal_that_a_crash_interrupted_is_durable_before_the_image_is_disposed_of(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.settings = {"watch.original": "delete"}
+    path = site.scan("a.png", png("a"))
+    with monkeypatch.context() as patch:
+
+        def cut(gone: Path) -> None:
+            gone.unlink()
+            if gone == path:
+                raise PowerCutError
+
+        patch.setattr(durable, "remove_durably", cut)
+        with pytest.raises(PowerCutError):
+            site.run_once(broker)
+    assert site.states() == {"a.png": FileState.RECEIPTED}
+    synced: list[Path] = []
+    real = durable.fsync_folder
+    monkeypatch.setattr(durable, "fsync_folder", lambda folder: (synced.append(folder), real(folder))[1])
+    assert site.run_once(broker).all_arrived
+    assert site.scans in synced
+    assert site.states() == {"a.png": FileState.DISPOSED}
+
+
 def test_a_lost_ledger_is_rebuilt_from_the_spool_and_nothing_is_stored_twice(
     site: Site, hospital: Hospital, broker: MemoryBroker
 ) -> None:
@@ -266,6 +290,32 @@ def test_an_image_that_the_disk_damaged_in_the_spool_is_sealed_again(
         with RunningReceiver(hospital, MemoryTransport(broker)):
             until(lambda: hospital.contents() == [png("a")])
             until(lambda: not site.spooled())
+    # It stays set aside.
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        for _ in range(2):
+            assert site.run_once(broker) == Summary(images=1, arrived=1)
+            assert len(site.quarantined()) == 1
+    assert hospital.contents() == [png("a")]
+
+
+def test_of_two_sealed_images_of_one_file_a_new_ledger_takes_the_newer(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    site.scan("a.png", png("a"))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    [damaged] = site.spooled()
+    for suffix in (".sealed", ".origin"):
+        path = damaged.with_suffix(suffix)
+        path.rename(path.parent / "quarantine" / path.name)
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(site.spooled)
+    for file in site.state.glob("ledger.sqlite*"):
+        file.unlink()
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, arrived=1)
+    assert [path.name for path in site.quarantined()] == [damaged.name]
+    assert hospital.contents() == [png("a")]
 
 
 def test_an_image_travels_although_its_original_is_gone(site: Site, hospital: Hospital, broker: MemoryBroker) -> None:
