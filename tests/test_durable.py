@@ -208,7 +208,7 @@ def synced(monkeypatch):
     real = os.fsync
 
     def fsync(descriptor):
-        paths.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        paths.append(Path(f"/proc/self/fd/{descriptor}").readlink())
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)

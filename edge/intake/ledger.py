@@ -90,7 +90,7 @@ class Ledger:
         try:
             return cls.open(path)
         except LedgerCorrupt:
-            _LOG.error("the ledger is damaged: it is kept aside, and a new one is built from the spool")  # noqa: TRY400
+            _LOG.error("the ledger is damaged: it is kept aside, and a new one is built from the spool")
             set_aside(path)
             return cls.open(path)
 

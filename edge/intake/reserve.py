@@ -1,6 +1,6 @@
 """Keep a device's sequence numbers from being used twice where its ledger, which counts them, is lost.
 
-    <state>/sequence    a number that no sequence number is above: written ahead, so that one write serves a thousand
+<state>/sequence    a number that no sequence number is above: written ahead, so that one write serves a thousand
 """
 
 from __future__ import annotations
