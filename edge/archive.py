@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -24,6 +24,7 @@ from edge.errors import AlreadyRunning, StorageError
 from edge.names import harmless_name, numbered
 
 _INCOMING: Final = ".incoming"
+_SIDE: Final = "side"
 _SIDE_NAME: Final = re.compile(r"[^a-z0-9-]")
 
 
@@ -61,12 +62,15 @@ class Archive:
             raise StorageError("the store is no longer mounted", hint="mount it again, or restart the receiver")
         folder = self._incoming / os.urandom(8).hex()
         durable.make_folder(folder)
-        # The lock tells the other receivers of a group, whose store this may be too, that the folder is in use.
-        with durable.lock_folder(folder):
+        with ExitStack() as stack:
             try:
-                yield folder
-            finally:
-                _remove_folder(folder)
+                # It tells the other receivers of a group, whose store this may be too, that the folder is in use.
+                stack.enter_context(durable.lock_folder(folder))
+            except AlreadyRunning as error:
+                # One that starts just now took the folder for a left one. That must not count against the image.
+                raise StorageError("another receiver of the group sweeps the store") from error
+            stack.callback(_remove_folder, folder)
+            yield folder
 
     def _sweep(self) -> None:
         """Remove what an interrupted receiver left in `incoming`, but not what another one is storing just now."""
@@ -79,6 +83,10 @@ class Archive:
                     _remove_folder(left)
             except AlreadyRunning:
                 continue
+            except StorageError:
+                if left.exists():
+                    raise
+                continue  # another receiver of the group has removed it meanwhile
 
     @contextmanager
     def scratch(self, folder: Path) -> Iterator[BufferedRandom]:
@@ -116,11 +124,13 @@ class Archive:
         for name in numbered(harmless_name(metadata.name) + suffix):
             place = folder / name
             if str(place.relative_to(self._store)) in taken and _same_content(plain, place):
+                durable.confirm(place)
                 return place
             try:
                 durable.put_in_place(plain, place, overwrite=False)
             except FileExistsError:
-                if _same_content(plain, place):  # stored just before a crash, not yet recorded
+                if _same_content(plain, place):  # stored just before a crash, not yet recorded, perhaps not yet synced
+                    durable.confirm(place)
                     return place
                 continue
             return place
@@ -135,10 +145,11 @@ class Archive:
         self.catalogue.record_stored(envelope, metadata, str(place.relative_to(self._store)), received_at=received_at)
 
 
-def keep_side(place: Path, side: Mapping[str, bytes]) -> None:
+def keep_side(place: Path, side: Mapping[str, bytes], folder: Path) -> None:
     """Write what belongs beside decoded pixels (EXIF, ICC profile, DICOM header) next to the image, durably.
 
-    Nothing is overwritten; what is there already is not written twice.
+    It is written in `folder`, on the same file system, where a crash may leave it. Nothing is overwritten; what is there
+    already is not written twice.
 
     Raises:
         StorageError: the disk refused.
@@ -147,10 +158,11 @@ def keep_side(place: Path, side: Mapping[str, bytes]) -> None:
         for each in numbered(f"{place.name}.{_SIDE_NAME.sub('_', name)[:32]}"):
             target = place.with_name(each)
             if _holds(target, blob):
+                durable.confirm(target)
                 break
+            durable.write_atomically(folder / _SIDE, blob, mode=0o640)
             try:
-                with durable.atomic_file(target, mode=0o640, overwrite=False) as file:
-                    file.write(blob)
+                durable.put_in_place(folder / _SIDE, target, overwrite=False)
             except FileExistsError:
                 continue
             break

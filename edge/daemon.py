@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
-from edge import __version__
+from edge import __version__, durable
 from edge.config import DeviceConfig
 from edge.delivery import Delivery
 from edge.envelope.sign import Receipt
@@ -104,7 +104,8 @@ class Daemon:
         self._on_sealed = on_sealed
         self._on_receipt = on_receipt
         state = config.device.state
-        self._ledger = Ledger.open(state / "ledger.sqlite")
+        durable.sweep_temporaries(state)
+        self._ledger = Ledger.open_or_begin_anew(state / "ledger.sqlite")
         self._spool = Spool(state / "spool", max_bytes=config.spool.max_bytes, reserve_bytes=config.spool.reserve_bytes)
         poll = {"auto": None, "always": True, "never": False}[config.watch.poll]
         self._watcher = Watcher(folder, poll=poll, ignore=(*DEFAULT_IGNORED, *config.watch.ignore))

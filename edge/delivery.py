@@ -9,8 +9,9 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from edge import durable
 from edge.config import WatchTable
-from edge.disposal import dispose
+from edge.disposal import dispose, sweep
 from edge.envelope.sign import Receipt, ReceiptStatus
 from edge.errors import EdgeError, StorageError
 from edge.intake.ledger import FileState, Ledger, LedgerEntry
@@ -74,6 +75,7 @@ class Delivery:
     def known(self, entry: LedgerEntry, file: SettledFile) -> None:
         """Dispose of a file that came back with content already delivered, as its first copy was."""
         if entry.state is FileState.DISPOSED:
+            self._sweep(entry)
             self._act(entry, file)
 
     def recover(self) -> list[SpooledImage]:
@@ -85,7 +87,7 @@ class Delivery:
             StorageError: the disk refused.
         """
         waiting: list[SpooledImage] = []
-        self._take_back_rejected()
+        self._take_back()
         spooled = {image.image_id.hex(): image for image in self._spool.images()}
         for name, image in spooled.items():
             origin = image.origin
@@ -97,6 +99,8 @@ class Delivery:
                 sealed_bytes=len(image.envelope.raw) + image.envelope.manifest.bulk_bytes,
                 now=self._timestamp(),
             )
+            if _was_rejected(entry):
+                entry = self._ledger.advance(name, FileState.SEALED, now=self._timestamp())
             if entry.state in (FileState.SEALED, FileState.OFFERED):
                 waiting.append(image)
             elif entry.state is FileState.QUARANTINED:
@@ -105,6 +109,7 @@ class Delivery:
                 self._spool.discard(image)
         for entry in self._ledger.entries({FileState.SEALED, FileState.OFFERED, FileState.RECEIPTED}):
             if entry.state is FileState.RECEIPTED:
+                self._sweep(entry)
                 self._dispose(entry)
             elif entry.image_id not in spooled:
                 # Somebody removed the sealed file. Where the original is gone too, the row is all that tells of it.
@@ -112,14 +117,25 @@ class Delivery:
                 self._ledger.quarantine(entry, reason=MISSING_FROM_SPOOL, hint=_LOST_HINT, now=self._timestamp())
         return waiting
 
-    def _take_back_rejected(self) -> None:
-        """Give what a receiver rejected one more try at each start: the reason may have been corrected since."""
-        for image in self._spool.quarantined():
+    def _take_back(self) -> None:
+        """Give what a receiver rejected one more try at each start: the reason may have been corrected since.
+
+        Also an image of which a new ledger knows nothing: it cannot tell why the image was set aside, and without a row
+        nobody would see it again. One whose file was sealed once more stays where it is.
+        """
+        carried = {(image.origin.relative, image.origin.sha256) for image in self._spool.images()}
+        for image in reversed(self._spool.quarantined()):
+            origin = image.origin
             entry = self._ledger.by_image(image.image_id.hex())
-            if entry is None or entry.state is not FileState.QUARANTINED or not entry.reason.startswith(_REJECTED):
+            if entry is None:
+                rows = self._ledger.by_hash(origin.sha256)
+                carried |= {(row.relative, origin.sha256) for row in rows}
+                if (origin.relative, origin.sha256) in carried:
+                    continue
+                carried.add((origin.relative, origin.sha256))
+            elif not _was_rejected(entry):
                 continue
             self._spool.take_back(image)
-            self._ledger.advance(entry, FileState.SEALED, now=self._timestamp())
 
     def _dispose(self, entry: LedgerEntry) -> None:
         """Dispose of the original of a receipted image, if it is still there."""
@@ -127,11 +143,30 @@ class Delivery:
         try:
             details = path.lstat()
         except OSError:
-            self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
+            if self._is_durably_gone(path):
+                self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
             return
         file = SettledFile(path, entry.relative, entry.size, entry.mtime_ns, entry.inode, details.st_dev)
         if self._act(entry, file):
             self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
+
+    def _is_durably_gone(self, path: Path) -> bool:
+        """Make sure that a power cut does not bring back an original whose removal an earlier run did not sync."""
+        if self._watch.original != "keep" and path.parent.is_dir():
+            try:
+                durable.fsync_folder(path.parent)
+            except StorageError as error:
+                _LOG.warning("the removal of an original is not durable yet: %s", error.message)
+                return False
+        return True
+
+    def _sweep(self, entry: LedgerEntry) -> None:
+        """Remove what is left of a move that did not come to its end."""
+        if self._watch.original == "move" and self._watch.move_to is not None:
+            try:
+                sweep(entry.relative, self._watch.move_to)
+            except StorageError as error:
+                _LOG.warning("what an interrupted move left stays: %s", error.message)
 
     def _act(self, entry: LedgerEntry, file: SettledFile) -> bool:
         """Keep, move or delete; return whether that is done."""
@@ -142,3 +177,7 @@ class Delivery:
             _LOG.warning("the original of image %s stays: %s", entry.image_id, error.code)
             return False
         return True
+
+
+def _was_rejected(entry: LedgerEntry) -> bool:
+    return entry.state is FileState.QUARANTINED and entry.reason.startswith(_REJECTED)

@@ -45,12 +45,24 @@ def dispose(file: SettledFile, sha256: bytes, *, policy: Original, move_to: Path
     return "moved" if policy == "move" else "deleted"
 
 
+def sweep(relative: str, move_to: Path) -> None:
+    """Remove what an interrupted move of the original with this relative path left where it was to go.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    folder = (move_to / relative).parent
+    if folder.is_dir():
+        durable.sweep_temporaries(folder)
+
+
 def _copy(file: SettledFile, sha256: bytes, move_to: Path) -> None:
     """Copy durably; the original is removed after that: the target may be another file system."""
     folder = (move_to / file.relative).parent
     durable.make_folder(folder)
     for name in numbered(file.path.name):
         if _holds(folder / name, file.size, sha256):
+            durable.confirm(folder / name)
             return  # copied just before a crash
         try:
             with durable.atomic_file(folder / name, overwrite=False) as copy, opened(file) as original:
@@ -60,6 +72,8 @@ def _copy(file: SettledFile, sha256: bytes, move_to: Path) -> None:
             continue
         except OSError as error:
             raise UnreadableFile("the original cannot be copied now") from error
+        # A power cut would bring back the temporary name, and nobody looks here once the original is disposed of.
+        durable.fsync_folder(folder)
         return
 
 

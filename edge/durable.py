@@ -81,6 +81,7 @@ def atomic_file(path: Path, *, mode: int = 0o600, overwrite: bool) -> Iterator[B
         with os.fdopen(descriptor, "wb") as file:
             with _in_plain_words():
                 os.fchmod(descriptor, mode)
+            _lock(descriptor)
             yield file
             with _in_plain_words():
                 file.flush()
@@ -176,6 +177,21 @@ def fsync_folder(path: Path) -> None:
             os.close(descriptor)
 
 
+def confirm(path: Path) -> None:
+    """Make a file that is there already durable, and its name: whoever wrote it may not have lived to do so.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with _in_plain_words():
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    fsync_folder(path.parent)
+
+
 def make_folder(path: Path, mode: int = 0o700) -> None:
     """Make a folder and its missing parents, each with `mode` whatever the umask is, durably. An existing one stays.
 
@@ -184,6 +200,10 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
     """
     with _in_plain_words():
         missing = list(takewhile(lambda folder: not folder.is_dir(), (path, *path.parents)))
+    # Whoever made the deepest one that is there may have been killed before its name was synced.
+    above = (missing[-1].parent if missing else path).parent
+    if os.access(above, os.R_OK | os.W_OK):  # where this process may not write, it made nothing
+        fsync_folder(above)
     for folder in reversed(missing):
         try:
             folder.mkdir(mode)
@@ -211,18 +231,42 @@ def remove_durably(path: Path) -> None:
 def sweep_temporaries(folder: Path) -> int:
     """Remove the temporaries that an interrupted run of ours left in `folder` (not below it), and count them.
 
-    Only for start-up, under the folder's lock: a temporary may belong to a write in progress otherwise.
+    One that is being written, by this process or another, is locked and stays. Where a file system knows no locks only
+    the folder's own lock tells, so that this is for start-up.
 
     Raises:
         StorageError: the disk refused.
     """
     with _in_plain_words():
-        left = [Path(entry.path) for entry in os.scandir(folder) if _TEMPORARY.fullmatch(entry.name)]
+        found = [Path(entry.path) for entry in os.scandir(folder) if _TEMPORARY.fullmatch(entry.name)]
+        left = [path for path in found if not _is_being_written(path)]
         for path in left:
             path.unlink(missing_ok=True)
     if left:
         fsync_folder(folder)
     return len(left)
+
+
+def _is_being_written(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False  # gone, or not to be opened: removing it says so
+    try:
+        return not _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file for this process where the file system knows locks, and return whether nobody else holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def free_bytes(path: Path) -> int:

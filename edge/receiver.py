@@ -33,6 +33,8 @@ from edge.transport.base import Message, Transport
 
 _LOG = logging.getLogger(__name__)
 _STATUS_SECONDS: Final = 60.0
+_PART_SECONDS: Final = 30 * 86_400.0
+"""A part that has not grown for so long is removed: its device gave the image up, or offers it again from the start."""
 _PART_NAME: Final = re.compile(rf"({protocol.IDENTITY_PATTERN})-([0-9a-f]{{32}})\.(?:part|have|key)")
 
 
@@ -76,6 +78,7 @@ class Receiver:
         self._quarantine = state / "quarantine"
         for folder in (self._parts, self._quarantine):
             durable.make_folder(folder)
+        durable.sweep_temporaries(self._quarantine)
         self.archive = Archive(config.receiver.store, state / "catalogue.sqlite")
         self._sweep_parts()
         self.topics = Topics(config.broker.prefix)
@@ -200,7 +203,7 @@ class Receiver:
             # > store > record
             place = self.archive.keep(plain, suffix, envelope.envelope, metadata)
             if metadata.pixels is not None:
-                keep_side(place, metadata.pixels.side)
+                keep_side(place, metadata.pixels.side, folder)
             self.archive.record(envelope.envelope, metadata, place, received_at=self._timestamp())
         if self._on_stored is not None:
             self._on_stored(envelope.envelope, metadata, place)
@@ -263,8 +266,15 @@ class Receiver:
         return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
 
     def _sweep_parts(self) -> None:
-        """Remove the parts of images that were recorded just before a crash."""
+        """Remove the parts of images that were recorded just before a crash, and those that nobody offers any more."""
+        aged = self._now() - _PART_SECONDS
         for path in self._parts.iterdir():
             match = _PART_NAME.fullmatch(path.name)
-            if match is not None and self.archive.catalogue.find(match[1], bytes.fromhex(match[2])) is not None:
-                path.unlink(missing_ok=True)
+            if match is None:
+                continue
+            recorded = self.archive.catalogue.find(match[1], bytes.fromhex(match[2])) is not None
+            try:
+                if recorded or path.stat().st_mtime < aged:
+                    path.unlink()
+            except OSError as error:
+                raise durable.storage_error(error) from error

@@ -128,7 +128,9 @@ class Spool:
         durable.make_folder(folder)
         durable.make_folder(folder / _QUARANTINE)
         durable.sweep_temporaries(folder)
-        self._sweep_origins()
+        self._join_origins()
+        # What an earlier run gave its name and did not live to sync.
+        durable.fsync_folder(folder)
         # Counted along: listing a spool of 10,000 images for every new one would take longer than sealing it.
         self._lock = threading.Lock()
         self._used = self.used_bytes()
@@ -246,7 +248,7 @@ class Spool:
 
     @staticmethod
     def _move(path: Path, folder: Path) -> None:
-        """Move a sealed image, its origin first: a sealed image without one is quarantined at the next start."""
+        """Move a sealed image and its origin; where that is interrupted, the next start joins them again."""
         try:
             for each in (path.with_suffix(".origin"), path):
                 if each.exists():
@@ -256,11 +258,18 @@ class Spool:
         durable.fsync_folder(folder)
         durable.fsync_folder(path.parent)
 
-    def _sweep_origins(self) -> None:
-        """Remove origins whose sealed image was never finished or is already discarded."""
-        for beside in self._folder.glob("*.origin"):
-            if not beside.with_suffix(".sealed").exists():
-                durable.remove_durably(beside)
+    def _join_origins(self) -> None:
+        """Bring each origin to where its sealed image is; remove those whose image was never finished or is discarded."""
+        quarantine = self._folder / _QUARANTINE
+        for folder, other in ((self._folder, quarantine), (quarantine, self._folder)):
+            for beside in folder.glob("*.origin"):
+                sealed = beside.with_suffix(".sealed").name
+                if (folder / sealed).exists():
+                    continue
+                if (other / sealed).exists() and not (other / beside.name).exists():
+                    self._move(beside, other)
+                else:
+                    durable.remove_durably(beside)
 
 
 def _sealed(folder: Path) -> list[Path]:
@@ -286,7 +295,6 @@ def _read(path: Path, sequence: int, image_id: bytes) -> SpooledImage:
         size = path.stat().st_size
         origin = _decode_origin(path.with_suffix(".origin").read_bytes())
     except FileNotFoundError as error:
-        # A quarantine that a power cut interrupted: the origin is moved aside first.
         raise EnvelopeError("a sealed image in the spool has lost its origin") from error
     except OSError as error:
         raise durable.storage_error(error) from error

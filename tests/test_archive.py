@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -206,13 +207,59 @@ def test_nothing_is_left_where_storing_fails(archive: Archive, tmp_path: Path) -
     assert list((tmp_path / "store" / ".incoming").iterdir()) == []
 
 
+def test_what_was_placed_before_a_crash_is_durable_before_it_is_recorded(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = archive._store / deliver(archive, b"plain", record=False)
+    confirmed: list[Path] = []
+    monkeypatch.setattr(durable, "confirm", confirmed.append)
+    deliver(archive, b"plain")
+    deliver(archive, b"plain", label="b")
+    assert confirmed == [place, place]
+
+
+def test_a_folder_that_another_receiver_took_for_a_left_one_does_not_count_against_the_image(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = durable.make_folder
+
+    def swept(folder: Path) -> None:
+        real(folder)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    monkeypatch.setattr(durable, "make_folder", swept)
+    with pytest.raises(StorageError) as caught, archive.incoming():
+        pass
+    assert caught.value.retryable
+
+
+def test_a_receiver_starts_while_another_of_its_group_removes_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path):
+        pass
+    (tmp_path / "store" / ".incoming" / "0123456789abcdef").mkdir()
+    real = durable.lock_folder
+
+    def late(folder: Path) -> object:
+        if folder.parent.name == ".incoming":
+            folder.rmdir()
+        return real(folder)
+
+    monkeypatch.setattr(durable, "lock_folder", late)
+    with opened(tmp_path):
+        assert list((tmp_path / "store" / ".incoming").iterdir()) == []
+
+
 def test_what_lies_beside_pixels_does_not_overwrite_an_image(archive: Archive, tmp_path: Path) -> None:
     deliver(archive, b"an image of that name", label="a", name=b"scan.png.exif")
     place = deliver(archive, b"pixels", label="b", name=b"scan.png")
     store = tmp_path / "store"
 
-    keep_side(store / place, {"exif": b"block", "../icc": b"profile"})
-    keep_side(store / place, {"exif": b"block", "../icc": b"profile"})
+    for _ in range(2):
+        with archive.incoming() as folder:
+            keep_side(store / place, {"exif": b"block", "../icc": b"profile"}, folder)
 
     files = files_in(store)
     assert files[f"{DAY}/scan.png.exif"] == b"an image of that name"

@@ -70,6 +70,13 @@ def test_a_running_daemon_takes_what_comes_later(site: Site, receiving: Hospital
     assert daemon.summary == Summary(images=3, arrived=3)
 
 
+def test_what_an_interrupted_write_left_in_the_state_is_swept(site: Site, broker: MemoryBroker) -> None:
+    site.run_once(broker)
+    (site.state / ".edge-0011223344556677.tmp").write_bytes(b"half")
+    site.run_once(broker)
+    assert list(site.state.glob(".edge-*")) == []
+
+
 def test_an_empty_folder_is_done_at_once(site: Site, broker: MemoryBroker) -> None:
     assert site.run_once(broker) == Summary()
 

@@ -9,6 +9,7 @@ import pytest
 from edge import durable
 from edge.daemon import Summary
 from edge.intake.ledger import FileState
+from edge.spool import SpooledImage
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import (
     Hospital,
@@ -70,6 +71,63 @@ def test_what_was_rejected_is_offered_once_more_after_a_restart(
         assert site.run_once(broker).all_arrived
     assert hospital.contents() == [png("a")]
     assert site.quarantined() == []
+
+
+def test_a_rejected_image_is_offered_once_more_though_its_taking_back_was_interrupted(
+    site: Site, hospital: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrolled = hospital.keyring
+    site.scan("a.png", png("a"))
+    hospital.keyring = receiver_keyring(devices=("device-2",))
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, refused=1)
+    hospital.keyring = enrolled
+    from edge.spool import Spool
+
+    with monkeypatch.context() as patch:
+
+        def then_cut(spool: Spool, image: SpooledImage) -> None:
+            spool._move(image.path, spool._folder)
+            raise PowerCutError
+
+        patch.setattr(Spool, "take_back", then_cut)
+        with pytest.raises(PowerCutError):
+            site.run_once(broker)
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker).all_arrived
+    assert hospital.contents() == [png("a")]
+
+
+def test_a_rejected_image_is_not_forgotten_with_a_lost_ledger(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    enrolled = hospital.keyring
+    path = site.scan("a.png", png("a"))
+    hospital.keyring = receiver_keyring(devices=("device-2",))
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, refused=1)
+    path.unlink()
+    for file in site.state.glob("ledger.sqlite*"):
+        file.unlink()
+    hospital.keyring = enrolled
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, arrived=1)
+    assert hospital.contents() == [png("a")]
+    assert site.quarantined() == []
+
+
+def test_a_damaged_ledger_is_rebuilt_from_the_spool(site: Site, hospital: Hospital, broker: MemoryBroker) -> None:
+    path = site.scan("a.png", png("a"))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    path.unlink()
+    ledger = site.state / "ledger.sqlite"
+    damaged = b"torn" + ledger.read_bytes()[4:]
+    ledger.write_bytes(damaged)
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, arrived=1)
+    assert hospital.contents() == [png("a")]
+    assert (site.state / "ledger.sqlite.damaged-1").read_bytes() == damaged
 
 
 @pytest.mark.parametrize("original", ["move", "delete"])
@@ -165,6 +223,30 @@ def test_a_move_that_a_crash_interrupted_leaves_one_copy(
     assert [copy.read_bytes() for copy in (tmp_path / "done").iterdir()] == [png("a")]
 
 
+def test_a_removal_that_a_crash_interrupted_is_durable_before_the_image_is_disposed_of(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.settings = {"watch.original": "delete"}
+    path = site.scan("a.png", png("a"))
+    with monkeypatch.context() as patch:
+
+        def cut(gone: Path) -> None:
+            gone.unlink()
+            if gone == path:
+                raise PowerCutError
+
+        patch.setattr(durable, "remove_durably", cut)
+        with pytest.raises(PowerCutError):
+            site.run_once(broker)
+    assert site.states() == {"a.png": FileState.RECEIPTED}
+    synced: list[Path] = []
+    real = durable.fsync_folder
+    monkeypatch.setattr(durable, "fsync_folder", lambda folder: (synced.append(folder), real(folder))[1])
+    assert site.run_once(broker).all_arrived
+    assert site.scans in synced
+    assert site.states() == {"a.png": FileState.DISPOSED}
+
+
 def test_a_lost_ledger_is_rebuilt_from_the_spool_and_nothing_is_stored_twice(
     site: Site, hospital: Hospital, broker: MemoryBroker
 ) -> None:
@@ -208,6 +290,32 @@ def test_an_image_that_the_disk_damaged_in_the_spool_is_sealed_again(
         with RunningReceiver(hospital, MemoryTransport(broker)):
             until(lambda: hospital.contents() == [png("a")])
             until(lambda: not site.spooled())
+    # It stays set aside.
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        for _ in range(2):
+            assert site.run_once(broker) == Summary(images=1, arrived=1)
+            assert len(site.quarantined()) == 1
+    assert hospital.contents() == [png("a")]
+
+
+def test_of_two_sealed_images_of_one_file_a_new_ledger_takes_the_newer(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    site.scan("a.png", png("a"))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    [damaged] = site.spooled()
+    for suffix in (".sealed", ".origin"):
+        path = damaged.with_suffix(suffix)
+        path.rename(path.parent / "quarantine" / path.name)
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(site.spooled)
+    for file in site.state.glob("ledger.sqlite*"):
+        file.unlink()
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, arrived=1)
+    assert [path.name for path in site.quarantined()] == [damaged.name]
+    assert hospital.contents() == [png("a")]
 
 
 def test_an_image_travels_although_its_original_is_gone(site: Site, hospital: Hospital, broker: MemoryBroker) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import pytest
 
 from edge import durable
-from edge.disposal import dispose
+from edge.disposal import dispose, sweep
 from edge.errors import StorageError, UnreadableFile
 from edge.records import SettledFile
 
@@ -146,3 +146,24 @@ def test_an_interrupted_move_is_finished_without_a_second_copy(original: Settled
     assert dispose(original, SHA256, policy="move", move_to=tmp_path / "done") == "moved"
     assert copies(tmp_path / "done") == {"ward/a.tar.dcm": DATA}
     assert not original.path.exists()
+
+
+def test_what_an_interrupted_move_left_is_swept(original: SettledFile, tmp_path: Path) -> None:
+    sweep(original.relative, tmp_path / "done")  # nothing was moved yet
+    left = tmp_path / "done" / "ward" / ".edge-0011223344556677.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(DATA[:100])
+    sweep(original.relative, tmp_path / "done")
+    assert copies(tmp_path / "done") == {}
+
+
+def test_a_copy_made_before_a_crash_is_durable_before_the_original_goes(
+    original: SettledFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "done" / original.relative
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(DATA)
+    confirmed: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(durable, "confirm", lambda path: confirmed.append((path, original.path.exists())))
+    assert dispose(original, SHA256, policy="move", move_to=tmp_path / "done") == "moved"
+    assert confirmed == [(copy, True)]

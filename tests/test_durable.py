@@ -202,6 +202,37 @@ def test_folders_are_made_with_their_parents_and_mode(tmp_path):
     assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/b")] == [0o750, 0o750]
 
 
+def synced(monkeypatch):
+    """Note what is synced from now on, by name."""
+    paths = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        paths.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return paths
+
+
+def test_a_folder_that_a_killed_process_made_and_did_not_sync_is_synced(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    paths = synced(monkeypatch)
+    durable.make_folder(tmp_path / "a" / "b")
+    assert paths == [tmp_path, tmp_path / "a"]
+    durable.make_folder(tmp_path / "a" / "b")
+    assert paths == [tmp_path, tmp_path / "a", tmp_path / "a"]
+
+
+def test_a_file_that_is_there_is_made_durable_with_its_name(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"x")
+    paths = synced(monkeypatch)
+    durable.confirm(tmp_path / "file")
+    assert paths == [tmp_path / "file", tmp_path]
+    with pytest.raises(StorageError):
+        durable.confirm(tmp_path / "missing")
+
+
 def test_a_file_in_a_folders_way_is_a_storage_error(tmp_path):
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(StorageError):
@@ -228,6 +259,13 @@ def test_the_sweep_removes_our_temporaries_only(tmp_path):
     assert durable.sweep_temporaries(tmp_path) == 1
     assert names(tmp_path) == [".edge-0123456789abcdef.tmp2", ".other.tmp", "file.tmp"]
     assert durable.sweep_temporaries(tmp_path) == 0
+
+
+def test_the_sweep_leaves_what_is_being_written(tmp_path):
+    with durable.atomic_file(tmp_path / "file", overwrite=True) as file:
+        file.write(b"whole")
+        assert durable.sweep_temporaries(tmp_path) == 0
+    assert names(tmp_path) == ["file"]
 
 
 def test_a_killed_writer_leaves_the_old_file_and_the_sweep_cleans_up(tmp_path):

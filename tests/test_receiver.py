@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -362,6 +363,28 @@ def test_a_part_that_a_crash_left_after_recording_is_swept(duo: Duo) -> None:
     left = {path.name for path in parts.iterdir()}
     assert f"{DEVICE}-{'0' * 32}.part" in left
     assert not any(image.image_id.hex() in name for name in left)
+
+
+def test_a_part_that_nobody_offers_any_more_is_swept_once_it_is_old(duo: Duo) -> None:
+    receiver = duo.start_receiver()
+    duo.stop_receiver(receiver)
+    parts = duo.hospital.state / "parts"
+    for label, days in (("0", 31), ("1", 29)):
+        part = parts / f"{DEVICE}-{label * 32}.part"
+        part.write_bytes(b"half")
+        then = duo.hospital.now() - days * 86_400
+        os.utime(part, (then, then))
+    duo.start_receiver()
+    assert [path.name for path in parts.iterdir()] == [f"{DEVICE}-{'1' * 32}.part"]
+
+
+def test_what_an_interrupted_quarantine_left_is_swept_at_the_start(duo: Duo) -> None:
+    duo.stop_receiver(duo.start_receiver())
+    quarantine = duo.hospital.state / "quarantine"
+    (quarantine / ".edge-0011223344556677.tmp").write_bytes(b"half")
+    (quarantine / "what a person put here").write_bytes(b"")
+    duo.start_receiver()
+    assert [path.name for path in quarantine.iterdir()] == ["what a person put here"]
 
 
 # --- status ---------------------------------------------------------------------------------------------------------

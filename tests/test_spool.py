@@ -130,14 +130,23 @@ def test_a_quarantined_image_is_kept_and_counted(tmp_path: Path) -> None:
     assert names(tmp_path) == [f"quarantine/{image.path.stem}{suffix}" for suffix in (".origin", ".sealed")]
 
 
-def test_a_quarantine_that_a_power_cut_interrupted_is_finished_at_the_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".origin", ".sealed"])
+@pytest.mark.parametrize("quarantined", [False, True])
+def test_a_move_that_a_power_cut_interrupted_leaves_image_and_origin_together(
+    tmp_path: Path, suffix: str, quarantined: bool
+) -> None:
     spool = open_spool(tmp_path)
     image = spool_image(spool, PLAIN)
-    beside = image.path.with_suffix(".origin")
-    beside.rename(tmp_path / "spool" / "quarantine" / beside.name)
+    if quarantined:
+        spool.quarantine(image)
+    folders = (tmp_path / "spool" / "quarantine", tmp_path / "spool")
+    source, target = folders if quarantined else reversed(folders)
+    name = image.path.with_suffix(suffix).name
+    (source / name).rename(target / name)
     again = open_spool(tmp_path)
-    assert again.images() == []
-    assert (tmp_path / "spool" / "quarantine" / image.path.name).is_file()
+    [whole] = [*again.images(), *again.quarantined()]
+    assert (whole.image_id, whole.origin) == (image.image_id, image.origin)
+    assert len(names(tmp_path)) == 2
 
 
 def test_a_full_spool_says_so_and_takes_an_image_again_once_there_is_room(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def _place(folder: Path, plain: Path, metadata: Metadata, output: Path) -> Path:
         except FileExistsError:
             continue
         if metadata.pixels is not None:
-            keep_side(output / name, metadata.pixels.side)
+            keep_side(output / name, metadata.pixels.side, folder)
         return output / name
     raise AssertionError("unreachable: the names never end")
 

@@ -14,6 +14,7 @@ capture times, so its file is readable by its owner only.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Collection, Iterable
@@ -22,8 +23,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from edge.errors import EdgeError
-from edge.intake.ledgerfile import LedgerFile
+from edge.errors import EdgeError, LedgerCorrupt
+from edge.intake.ledgerfile import LedgerFile, set_aside
+from edge.intake.reserve import Reserve
 from edge.intake.states import (
     CARRIED,
     STEPS,
@@ -37,6 +39,7 @@ from edge.intake.states import (
 
 __all__ = ["FileState", "FileVersion", "ImageFacts", "Ledger", "LedgerEntry", "LedgerEvent"]
 
+_LOG: Final = logging.getLogger(__name__)
 _COLUMNS: Final = (
     "relative, inode, size, mtime_ns, state, reason, hint, image_id, sequence, sha256, sealed_bytes, captured, "
     "capture_source, network, map, domain, first_seen, changed"
@@ -51,19 +54,45 @@ class Ledger:
     `FoundFile`, a `LedgerEntry`, an origin of the spool) or an image id in hexadecimal.
     """
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerFile, reserve: Reserve | None = None) -> None:
         self._file = file
+        self._reserve = reserve
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open the ledger for writing, making it if there is none, and check its integrity.
 
         Raises:
-            LedgerCorrupt: it is damaged, or no ledger.
-            ConfigError: a newer version of this program wrote it.
+            LedgerCorrupt: it is damaged, or no database.
+            ConfigError: a newer version of this program wrote it, or another program.
             StorageError: the disk refused.
         """
-        return cls(LedgerFile.open(path))
+        file = LedgerFile.open(path)
+        try:
+            reserve = Reserve(path.with_name("sequence"))
+            ledger = cls(file, reserve)
+            above = reserve.lost_above(file.select("SELECT value FROM counters WHERE name = 'sequence'")[0][0])
+            if above is not None:
+                ledger.raise_sequence(above)
+        except BaseException:
+            file.close()
+            raise
+        return ledger
+
+    @classmethod
+    def open_or_begin_anew(cls, path: Path) -> Self:
+        """Open the ledger as `open` does; a damaged one is kept aside, and an empty one made in its place.
+
+        Raises:
+            ConfigError: a newer version of this program wrote it, or another program.
+            StorageError: the disk refused.
+        """
+        try:
+            return cls.open(path)
+        except LedgerCorrupt:
+            _LOG.error("the ledger is damaged: it is kept aside, and a new one is built from the spool")
+            set_aside(path)
+            return cls.open(path)
 
     @classmethod
     def open_read_only(cls, path: Path) -> Self:
@@ -311,10 +340,13 @@ class Ledger:
         Raises:
             StorageError: the disk refused.
         """
-        with self._file.transaction() as connection:
-            [(value,)] = connection.execute(
-                "UPDATE counters SET value = value + 1 WHERE name = 'sequence' RETURNING value"
-            ).fetchall()
+        with self._file.lock:
+            with self._file.transaction() as connection:
+                [(value,)] = connection.execute(
+                    "UPDATE counters SET value = value + 1 WHERE name = 'sequence' RETURNING value"
+                ).fetchall()
+            if self._reserve is not None:
+                self._reserve.cover(int(value))
         return int(value)
 
     def raise_sequence(self, at_least: int) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -55,7 +56,7 @@ _SQLITE_SAYS: Final[Mapping[int, tuple[str, str]]] = {
     sqlite3.SQLITE_LOCKED: ("the ledger is held by another process", "try again"),
 }
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
-_REBUILD: Final = "move the ledger's files aside; it is rebuilt from the spool, and no spooled image is lost"
+_REBUILD: Final = "edge-encryptor sets it aside when it starts, and builds a new one from the spool; no image is lost"
 
 
 class LedgerFile:
@@ -70,11 +71,13 @@ class LedgerFile:
         """Open the ledger for writing, making it if there is none, and check its integrity.
 
         Raises:
-            LedgerCorrupt: it is damaged, or no ledger.
-            ConfigError: a newer version of this program wrote it.
+            LedgerCorrupt: it is damaged, or no database.
+            ConfigError: a newer version of this program wrote it, or another program.
             StorageError: the disk refused.
         """
         if not path.exists():
+            # A log without its database belongs to one that is gone: SQLite would play it into the new one.
+            set_aside(path)
             _create_empty(path)
         file = cls(_connect(path, "rw"))
         with file._closed_on_error():
@@ -93,8 +96,8 @@ class LedgerFile:
         """Open an existing ledger for reading only, beside a process that writes it.
 
         Raises:
-            LedgerCorrupt: it is damaged, or no ledger.
-            ConfigError: a newer version of this program wrote it.
+            LedgerCorrupt: it is damaged, or no database.
+            ConfigError: a newer version of this program wrote it, or another program.
             StorageError: there is none, or it may not be read.
         """
         if not path.exists():
@@ -116,13 +119,18 @@ class LedgerFile:
 
     def _check_schema(self) -> int:
         """Return the schema's version, 0 for an empty file."""
+        # In one transaction: another process may be making the schema just now.
+        self._connection.execute("BEGIN")
         [(version,)] = self._connection.execute("PRAGMA user_version").fetchall()
         [(application,)] = self._connection.execute("PRAGMA application_id").fetchall()
         [(tables,)] = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        self._connection.execute("ROLLBACK")
         if version > SCHEMA_VERSION:
             raise ConfigError("a newer version of this program wrote the ledger", hint="install that version again")
         if (application, bool(tables)) not in {(_APPLICATION_ID, True), (0, False)}:
-            raise LedgerCorrupt("the ledger's file is no ledger", hint=_REBUILD)
+            raise ConfigError(
+                "another program's database lies in the ledger's place", hint="give device.state a folder of its own"
+            )
         return int(version)
 
     def _create_schema(self) -> None:
@@ -164,6 +172,28 @@ class LedgerFile:
         """
         with self.lock, _in_plain_words():
             return self._connection.execute(query, values).fetchall()
+
+
+def set_aside(path: Path) -> None:
+    """Give the files of a ledger names under which they are kept, and nobody's: `<name>.damaged-<number>`.
+
+    The database goes first: what a crash leaves of its log is set aside when the next one is made.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    moved = False
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            source = path.with_name(f"{path.name}{suffix}")
+            if source.exists():
+                names = (path.with_name(f"{path.name}.damaged-{number}{suffix}") for number in count(1))
+                source.rename(next(name for name in names if not name.exists()))
+                moved = True
+    except OSError as error:
+        raise durable.storage_error(error) from error
+    if moved:
+        durable.fsync_folder(path.parent)
 
 
 def _create_empty(path: Path) -> None:

@@ -284,6 +284,27 @@ def test_sequence_numbers_are_never_used_twice(tmp_path):
         assert ledger.next_sequence() == 101
 
 
+@pytest.mark.parametrize("given", [1, 999, 1000, 1001, 1500])
+def test_sequence_numbers_are_not_used_twice_though_the_ledger_is_lost(tmp_path, given):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        used = {ledger.next_sequence() for _ in range(given)}
+    with Ledger.open(path) as ledger:
+        used.add(ledger.next_sequence())  # nothing is passed over while the ledger is there
+    assert used == set(range(1, given + 2))
+    for file in tmp_path.glob("ledger.sqlite*"):
+        file.unlink()
+    with Ledger.open(path) as ledger:
+        assert ledger.next_sequence() not in used
+
+
+def test_a_reserve_that_cannot_be_read_is_written_anew(tmp_path):
+    (tmp_path / "sequence").write_bytes(b"torn")
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.next_sequence() == 1
+    assert (tmp_path / "sequence").read_bytes() == b"1000\n"
+
+
 def test_a_lost_ledger_is_rebuilt_from_the_spool(ledger):
     known = {"image_id": FACTS.image_id, "sequence": 41, "sha256": FACTS.sha256, "sealed_bytes": 1234, "now": T1}
     entry = ledger.restore(FILE, **known)
@@ -325,9 +346,32 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path):
     other.execute("CREATE TABLE precious (x)")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(LedgerCorrupt):
-        Ledger.open(path)
+    for opener in (Ledger.open, Ledger.open_or_begin_anew, Ledger.open_read_only):
+        with pytest.raises(ConfigError, match="another program"):
+            opener(path)
     assert path.read_bytes() == before
+
+
+def test_a_damaged_ledger_is_kept_aside_and_begun_anew(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    for number in (1, 2):
+        damaged = b"not a database %d" % number * 100
+        path.write_bytes(damaged)
+        with Ledger.open_or_begin_anew(path) as ledger:
+            assert ledger.entries() == ()
+            assert ledger.observe(FILE, now=T0).state is FileState.SEEN
+        assert (tmp_path / f"ledger.sqlite.damaged-{number}").read_bytes() == damaged
+
+
+def test_the_log_of_a_ledger_that_is_gone_is_not_played_into_a_new_one(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        ledger.observe(FILE, now=T0)
+        log = (tmp_path / "ledger.sqlite-wal").read_bytes()
+        path.unlink()
+        with Ledger.open(path) as anew:
+            assert anew.entries() == ()
+    assert (tmp_path / "ledger.sqlite.damaged-1-wal").read_bytes() == log
 
 
 def test_damage_inside_is_found_at_opening(tmp_path):
@@ -392,6 +436,20 @@ def test_a_reader_may_come_when_the_writer_is_gone(tmp_path):
         ledger.observe(FILE, now=T0)
     with Ledger.open_read_only(tmp_path / "ledger.sqlite") as reader:
         assert len(reader.entries()) == 1
+
+
+def test_a_reader_may_come_while_the_ledger_is_being_made(tmp_path):
+    for number in range(20):
+        path = tmp_path / f"{number}.sqlite"
+        writer = threading.Thread(target=lambda path=path: Ledger.open(path).close())
+        writer.start()
+        while True:
+            try:
+                Ledger.open_read_only(path).close()
+                break
+            except StorageError:
+                continue  # there is none yet, or it is still being made; it is never taken for another program's
+        writer.join()
 
 
 def test_a_reader_in_another_process_during_a_transaction_sees_the_state_before(ledger, tmp_path):
