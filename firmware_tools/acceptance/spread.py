@@ -68,7 +68,7 @@ class Spread:
 def measure_spread(
     name: NetworkName, families: Sequence[Family], *, directory: Path | None = None, runtime: str | None = None
 ) -> Spread:
-    """Measure the spread of a network's parameters; about five minutes for 100,000 records on two cores.
+    """Measure the spread of a network's parameters; 100,000 records take ten minutes to an hour on two cores without AVX-512.
 
     Args:
         name: Which network.
