@@ -33,7 +33,7 @@ _AHEAD: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What was measured over the last steps up to `step`."""
+    """The means of what was measured over the last steps up to `step`."""
 
     step: int
     loss: float
@@ -42,11 +42,15 @@ class Point:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a training is: steps done, seconds spent, what was measured, all weights, and the optimiser's state."""
+    """How far a training is: steps done, seconds spent, what was measured, all weights, and the optimiser's state.
+
+    `recent` is loss and figure of each step since the last point of `history`.
+    """
 
     step: int = 0
     seconds: float = 0.0
     history: list[Point] = field(default_factory=list)
+    recent: list[tuple[float, float]] = field(default_factory=list)
     weights: list[Any] = field(default_factory=list)
     optimizer: list[Any] = field(default_factory=list)
 
@@ -82,15 +86,16 @@ def fit(task: Task, recipe: Recipe, work: Path, *, fresh: bool = False) -> tuple
             model = _enter(task, stage, progress, resumed=progress.step > first)
             for batch in _batches(task, recipe, number, progress.step - first):
                 model.optimizer.learning_rate.assign(learning_rate(stage, progress.step - first))
+                model.reset_metrics()
                 measured = model.train_on_batch(*batch, return_dict=True)
                 progress.step += 1
+                progress.recent.append(task.scored({name: float(value) for name, value in measured.items()}))
                 bar.update()
                 if progress.step % _HISTORY_STEPS == 0 or progress.step == first + stage.steps:
-                    loss, figure = task.scored({name: float(value) for name, value in measured.items()})
+                    loss, figure = (sum(values) / len(values) for values in zip(*progress.recent, strict=True))
+                    progress.recent.clear()
                     progress.history.append(Point(progress.step, loss, figure))
                     bar.set_postfix({"side": stage.side, "loss": f"{loss:.4f}", task.figure: f"{figure:.4f}"})
-                    # Keras averages since the last reset.
-                    model.reset_metrics()
                 if time.monotonic() - began - progress.seconds > _CHECKPOINT_SECONDS:
                     progress.seconds = time.monotonic() - began
                     _write(path, recipe, _leave(model, progress))
@@ -147,6 +152,7 @@ def _write(path: Path, recipe: Recipe, progress: Progress) -> None:
         "step": progress.step,
         "seconds": progress.seconds,
         "history": [[point.step, point.loss, point.figure] for point in progress.history],
+        "recent": progress.recent,
     }
     arrays = {f"w{i}": value for i, value in enumerate(progress.weights)}
     arrays |= {f"o{i}": value for i, value in enumerate(progress.optimizer)}
@@ -167,6 +173,7 @@ def _read(path: Path, recipe: Recipe) -> Progress:
                 step=int(described["step"]),
                 seconds=float(described["seconds"]),
                 history=[Point(int(step), loss, figure) for step, loss, figure in described["history"]],
+                recent=[(loss, figure) for loss, figure in described["recent"]],
                 weights=weights,
                 optimizer=optimizer,
             )

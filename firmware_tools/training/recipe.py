@@ -82,7 +82,11 @@ _STAGES: Final = {
         Stage(SIDE // 2, 300, 32, 7e-4),
         Stage(SIDE, 160, 32, 5e-4),
     ),
-    FeatureNetworkName.VGG16: (Stage(SIDE // 2, 1400, 32, 1e-3), Stage(SIDE, 160, 32, 3e-4)),
+    FeatureNetworkName.VGG16: (
+        Stage(SIDE // 4, 2800, 32, 1e-3),
+        Stage(SIDE // 2, 1300, 32, 7e-4),
+        Stage(SIDE, 300, 32, 4e-4),
+    ),
 }
 _VGG16_WIDTH: Final = 0.25
 

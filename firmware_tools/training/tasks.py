@@ -19,6 +19,8 @@ from firmware_tools.training.recipe import Recipe
 Batch = tuple[NDArray[np.float32], NDArray[Any]]
 
 _LABEL_SMOOTHING: Final = 0.1
+_COSINE_SCALE: Final = 16.0
+"""What cosines between features and kinds are multiplied by; 1 could never tell twenty kinds apart."""
 
 
 class Task(Protocol):
@@ -88,10 +90,18 @@ class FeatureTask:
         self._width = width
 
     def model(self, side: int) -> Any:
-        """Return the feature network with a linear classifier behind it, which is dropped afterwards."""
+        """Return the feature network with a classifier behind it, which is dropped afterwards.
+
+        It names a picture by the cosine between its features and a vector of each kind, because cosines are what
+        pictures are compared by later (normalised softmax; Wang et al. 2017, NormFace).
+        """
         keras = tensorflow().keras
         features = build_feature_network(width=self._width, side=side)
-        kinds = keras.layers.Dense(len(Kind), activation="softmax", name="kinds")(features.output)
+        layers = keras.layers
+        x = layers.UnitNormalization()(features.output)
+        unit = keras.constraints.UnitNorm(axis=0)
+        x = layers.Dense(len(Kind), use_bias=False, kernel_constraint=unit, name="kinds")(x)
+        kinds = layers.Softmax()(layers.Rescaling(_COSINE_SCALE)(x))
         model = keras.Model(features.input, kinds, name=features.name)
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=_LABEL_SMOOTHING)
         model.compile(optimizer=keras.optimizers.Adam(), loss=loss, metrics=["accuracy"])
