@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import secrets
 import threading
 import time
@@ -21,12 +22,14 @@ from edge.config import DeviceConfig
 from edge.delivery import Delivery
 from edge.envelope.sign import Receipt
 from edge.errors import NotConnected, StorageError, UnreadableFile
+from edge.health import IMAGE_SECONDS, TURN_SECONDS, Mark, Stage
 from edge.intake.ledger import FileState, Ledger
 from edge.intake.watch import DEFAULT_IGNORED, Watcher
 from edge.keyring import DeviceKeyring
 from edge.loading import Loader
 from edge.sealing import Sealed, Sealer
 from edge.spool import Spool, SpooledImage
+from edge.stopping import Stop
 from edge.transfer.messages import Topics
 from edge.transfer.send import SendLoop
 from edge.transport.base import Message, Transport
@@ -85,6 +88,7 @@ class Daemon:
         once: bool = False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        alarms: Callable[[], tuple[str, ...]] = tuple,
         on_progress: Callable[[Summary], None] = lambda _summary: None,
         on_sealed: Callable[[Sealed], None] = lambda _sealed: None,
         on_receipt: Callable[[Receipt], None] = lambda _receipt: None,
@@ -100,9 +104,12 @@ class Daemon:
         self._once = once
         self._clock = clock
         self._now = now
+        self._outer_alarms = alarms
         self._on_progress = on_progress
         self._on_sealed = on_sealed
         self._on_receipt = on_receipt
+        self._taking, self._transferring = Mark(), Mark()
+        self._transfers = False
         state = config.device.state
         durable.sweep_temporaries(state)
         self._ledger = Ledger.open_or_begin_anew(state / "ledger.sqlite")
@@ -121,6 +128,7 @@ class Daemon:
             once=once,
             clock=clock,
             timestamp=self._timestamp,
+            on_turn=self._taking.leave,
             on_sealed=self._sealed,
             on_known=self._delivery.known,
         )
@@ -159,7 +167,17 @@ class Daemon:
         self._watcher.close()
         self._ledger.close()
 
-    def run(self, stop: threading.Event) -> Summary:
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Return what must make progress while the daemon runs."""
+        network = self._transport
+        return (
+            Stage("intake", self._taking.idle, IMAGE_SECONDS),
+            Stage("transfer", lambda: self._transferring.idle() if self._transfers else 0.0, TURN_SECONDS),
+            Stage("network", lambda: network.idle_seconds if network.alive else math.inf, TURN_SECONDS),
+        )
+
+    def run(self, stop: Stop) -> Summary:
         """Take files in and deliver them until `stop` is set or, with `once`, until nothing is left to wait for.
 
         Raises:
@@ -170,11 +188,13 @@ class Daemon:
         will = Message(self._topics.status(self._config.device.id), self._status("offline"))
         self._transport.start(will)
         done = threading.Event()
-        transfer = threading.Thread(target=self._transfer, args=(done,), name="transfer")
+        transfer = threading.Thread(target=self._transfer, args=(done, stop), name="transfer")
         transfer.start()
         try:
             while not stop.is_set() and self._failure is None:
-                idle = self._take_in(stop)
+                idle = False
+                with stop.leaving():
+                    idle = self._take_in(stop)
                 if self._once and idle and self._loop.unreceipted == 0:
                     break
                 self._wait(stop)
@@ -188,7 +208,7 @@ class Daemon:
             raise UnreadableFile(f"not everything in the watched folder was seen: {self._loader.paused}")
         return self.summary()
 
-    def _take_in(self, stop: threading.Event) -> bool:
+    def _take_in(self, stop: Stop) -> bool:
         """Take in what has settled and return whether the folder holds nothing to wait for."""
         try:
             idle = self._loader.take_in(stop)
@@ -212,7 +232,7 @@ class Daemon:
             images=sum(counts.values()) - ignored, arrived=arrived, refused=refused, stuck=stuck, ignored=ignored
         )
 
-    def _wait(self, stop: threading.Event) -> None:
+    def _wait(self, stop: Stop) -> None:
         """Sleep until a look is worth while: an event, a settle interval, the next rescan, a stop."""
         timeout = self._config.watch.rescan
         if self._loader.next_look is not None:
@@ -223,6 +243,7 @@ class Daemon:
         deadline = self._clock() + timeout
         pause = _ONCE_WAIT_SECONDS if self._once else _STOP_SECONDS
         while not stop.is_set() and self._failure is None:
+            self._taking.leave()
             left = deadline - self._clock()
             if left <= 0 or self._watcher.wait(min(left, pause)) or (self._once and self._loop.unreceipted == 0):
                 return
@@ -234,13 +255,17 @@ class Daemon:
 
     # --- images out -------------------------------------------------------------------------------------------------
 
-    def _transfer(self, done: threading.Event) -> None:
+    def _transfer(self, done: threading.Event, stop: Stop) -> None:
         try:
-            while not done.is_set():
+            self._transfers = True
+            while not done.is_set() and not stop.is_set():
+                self._transferring.leave()
                 self._publish_status()
                 self._loop.step()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the daemon, which raises it
             self._failure = error
+        finally:
+            self._transfers = False
 
     def _receipted(self, image: SpooledImage, receipt: Receipt) -> None:
         self._delivery.receipted(image, receipt)
@@ -257,7 +282,7 @@ class Daemon:
     # --- status -----------------------------------------------------------------------------------------------------
 
     def _publish_status(self) -> None:
-        generation, alarms = self._transport.generation, self._sealer.alarms
+        generation, alarms = self._transport.generation, self._all_alarms()
         news = generation != self._generation or alarms != self._alarms
         if not self._transport.connected or (not news and self._clock() < self._status_at):
             return
@@ -276,9 +301,12 @@ class Daemon:
             "boot": self._boot,
             "version": __version__,
             "paused": self._loader.paused,
-            "alarms": list(self._sealer.alarms),
+            "alarms": list(self._all_alarms()),
         }
         return json.dumps(status | self._figures()).encode()
+
+    def _all_alarms(self) -> tuple[str, ...]:
+        return (*self._outer_alarms(), *self._sealer.alarms)
 
     def _figures(self) -> dict[str, int]:
         """Return how much waits, nothing where the disk does not say: a status must not end the transfer."""

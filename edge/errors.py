@@ -50,6 +50,7 @@ class ExitCode(IntEnum):
     STORAGE = 9
     MODEL = 10
     BUSY = 11
+    STUCK = 12
     INTERRUPTED = 130
 
 

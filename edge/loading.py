@@ -46,6 +46,7 @@ class Loader:
         once: bool,
         clock: Callable[[], float],
         timestamp: Callable[[], str],
+        on_turn: Callable[[], None],
         on_sealed: Callable[[Sealed, SpooledImage], None],
         on_known: Callable[[LedgerEntry, SettledFile], None],
     ) -> None:
@@ -56,6 +57,7 @@ class Loader:
         self._spool = spool
         self._clock = clock
         self._timestamp = timestamp
+        self._on_turn = on_turn
         self._on_sealed = on_sealed
         self._on_known = on_known
         stuck_after = config.watch.stuck_after
@@ -114,6 +116,7 @@ class Loader:
         for file in list(self._held.values()):
             if stop.is_set():
                 return
+            self._on_turn()
             if too_large is not None and file.size >= too_large:
                 continue
             try:

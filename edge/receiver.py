@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import secrets
 import time
@@ -24,6 +25,7 @@ from edge.envelope import sign
 from edge.envelope.metadata import Metadata
 from edge.envelope.sign import Receipt, ReceiptStatus, SignedEnvelope, VerifiedManifest
 from edge.errors import EdgeError, EnvelopeError, NotConnected, ReplayedEnvelope, StorageError
+from edge.health import IMAGE_SECONDS, TURN_SECONDS, Mark, Stage
 from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
 from edge.transfer.messages import Topics
@@ -60,6 +62,7 @@ class Receiver:
         transport: Transport,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        alarms: Callable[[], tuple[str, ...]] = tuple,
         on_stored: Callable[[SignedEnvelope, Metadata, Path], None] | None = None,
     ) -> None:
         """Open store, catalogue and the folders of parts and quarantine.
@@ -71,6 +74,8 @@ class Receiver:
         self._keyring = keyring
         self._transport = transport
         self._now = now
+        self._alarms = alarms
+        self._said_alarms: tuple[str, ...] = ()
         self._clock = clock
         self._on_stored = on_stored
         state = config.receiver.state
@@ -86,6 +91,7 @@ class Receiver:
         self._boot = secrets.token_hex(8)
         self._generation = 0
         self._status_at = 0.0
+        self._turning = Mark()
         self._loop = ReceiveLoop(
             receiver=keyring.receiver_id,
             transport=transport,
@@ -109,6 +115,15 @@ class Receiver:
         """Whether there is a broker to hear devices through."""
         return self._transport.connected
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Return what must make progress while the receiver runs."""
+        network = self._transport
+        return (
+            Stage("receiving", self._turning.idle, IMAGE_SECONDS),
+            Stage("network", lambda: network.idle_seconds if network.alive else math.inf, TURN_SECONDS),
+        )
+
     def start(self) -> None:
         """Connect and subscribe."""
         self._loop.subscribe()
@@ -116,11 +131,12 @@ class Receiver:
 
     def step(self) -> None:
         """Do what is there to do, or wait briefly."""
+        self._turning.leave()
         if self._transport.generation != self._generation and self._transport.wait_subscribed(0.0):
             # Only once the subscriptions stand: this is what makes devices offer again at once.
             self._generation = self._transport.generation
             self._status_at = self._clock()
-        if self._generation and self._clock() >= self._status_at:
+        if self._generation and (self._clock() >= self._status_at or self._alarms() != self._said_alarms):
             self._publish_status()
         self._loop.step()
 
@@ -235,6 +251,7 @@ class Receiver:
     # --- status -----------------------------------------------------------------------------------------------------
 
     def _publish_status(self) -> None:
+        self._said_alarms = self._alarms()
         try:
             self._transport.publish(self.topics.status(self._keyring.receiver_id), self._status("online"), retain=True)
         except NotConnected:
@@ -252,6 +269,7 @@ class Receiver:
             "stored": self.counts.stored,
             "rejected": self.counts.rejected,
             "free_bytes": self._free_bytes(),
+            "alarms": list(self._alarms()),
         }
         return json.dumps(status).encode()
 

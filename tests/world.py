@@ -46,6 +46,7 @@ from edge.records import (
 )
 from edge.sealing import Sealed, Sealer
 from edge.spool import Origin, Spool, SpooledImage
+from edge.stopping import Stop
 from edge.transport.base import Message, Transport
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.envelope import party
@@ -388,9 +389,9 @@ def _inspector() -> Inspector:
 
 
 @contextmanager
-def alarm(seconds: float = PATIENCE_SECONDS) -> Iterator[threading.Event]:
+def alarm(seconds: float = PATIENCE_SECONDS) -> Iterator[Stop]:
     """Give a stop event that sets itself after a while: a daemon that waits for ever must not hold up the suite."""
-    stop = threading.Event()
+    stop = Stop()
     timer = threading.Timer(seconds, stop.set)
     timer.daemon = True
     timer.start()
@@ -403,18 +404,28 @@ def alarm(seconds: float = PATIENCE_SECONDS) -> Iterator[threading.Event]:
 class RunningDaemon:
     """A daemon in a thread of its own; leaving the block stops it and raises what ended it early."""
 
-    def __init__(self, site: Site, transport: Transport, *, once: bool = False) -> None:
+    def __init__(
+        self,
+        site: Site,
+        transport: Transport,
+        *,
+        once: bool = False,
+        on_sealed: Callable[[Sealed], None] = lambda _sealed: None,
+    ) -> None:
         self._site = site
         self._transport = transport
         self._once = once
-        self._stop = threading.Event()
+        self._on_sealed = on_sealed
+        self.daemon: Daemon | None = None
+        self._stop = Stop()
         self._thread = threading.Thread(target=self._run, name="daemon")
         self._failure: BaseException | None = None
         self.summary: Summary | None = None
 
     def _run(self) -> None:
         try:
-            with self._site.daemon(self._transport, once=self._once) as daemon:
+            with self._site.daemon(self._transport, once=self._once, on_sealed=self._on_sealed) as daemon:
+                self.daemon = daemon
                 self.summary = daemon.run(self._stop)
         except BaseException as error:  # noqa: BLE001 - raised where the block ends
             self._failure = error
@@ -496,7 +507,7 @@ class RunningReceiver:
     def __init__(self, hospital: Hospital, transport: MemoryTransport) -> None:
         self._transport = transport
         self.receiver = hospital.receiver(transport)
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._thread = threading.Thread(target=self._run, name="receiver")
         self._failure: BaseException | None = None
 

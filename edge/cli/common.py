@@ -6,14 +6,10 @@ import argparse
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from edge import __version__
@@ -26,6 +22,7 @@ EXIT_CODES: Final = """exit codes:
   0 done, everything arrived     1 internal error     2 wrong usage        3 some images did not arrive
   4 configuration                5 keys               6 input file         7 sealed image refused
   8 broker                       9 disk              10 model             11 already running
+  12 no progress, ended to be started again
 """
 
 
@@ -132,25 +129,6 @@ def connect(table: BrokerTable, identity: str) -> Transport:
             protocol=table.protocol,
         )
     )
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM and SIGINT set; a second signal ends at once."""
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        signal.signal(number, on_signal)
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def print_json(value: object) -> None:

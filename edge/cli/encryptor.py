@@ -8,6 +8,7 @@ import secrets
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,9 @@ from tqdm import tqdm
 
 from edge import durable
 from edge.cli import common
+from edge.cli.service import Service, guarded, service_for
 from edge.config import DeviceConfig, LogTable
-from edge.daemon import Daemon
+from edge.daemon import Daemon, Summary
 from edge.encrypt import Entropy
 from edge.errors import EdgeError, ExitCode, NotDelivered, UsageError
 from edge.intake.ledger import Ledger, LedgerEntry
@@ -166,49 +168,78 @@ def cipher_overrides(arguments: argparse.Namespace) -> dict[str, object]:
 # --- watch ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What a daemon is made from. A reload replaces all of it or nothing."""
+
+    config: DeviceConfig
+    folder: Path
+    keyring: DeviceKeyring
+
+
 def _watch(arguments: argparse.Namespace) -> int:
-    config = _config(arguments)
-    folder = config.watch.folder
-    if folder is None:
-        raise UsageError("no folder to watch", hint=f"{PROGRAM} --watch DIR; see {PROGRAM} --help")
-    if not folder.is_dir() and (arguments.once or arguments.dry_run):
-        raise UsageError("the folder to watch does not exist")
-    common.set_up_logging(config.log)
-    keyring = DeviceKeyring.load(config, environ=os.environ)
-    with ExitStack() as stack:
-        stop = stack.enter_context(common.stop_on_signals())
-        inspector = stack.enter_context(inspector_for(config))
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-")))
-        if not arguments.dry_run:
-            durable.make_folder(config.device.state)
-            stack.enter_context(durable.lock_folder(config.device.state))
-            scratch = _empty_scratch(config.device.state / "scratch")
-        sealer = sealer_for(config, keyring, inspector, scratch=scratch, operator_time=arguments.datetime)
-        stack.callback(sealer.close)
-        if arguments.dry_run:
-            return _dry_run(config, folder, sealer)
-        sealer.load_networks()
-        bar = stack.enter_context(ImageBar(wanted=arguments.once))
-        if bar.shown:
-            common.keep_quiet()  # the bar says it better
-        daemon = stack.enter_context(
-            Daemon(
-                config=config,
-                folder=folder,
-                keyring=keyring,
-                transport=common.connect(config.broker, config.device.id),
-                sealer=sealer,
-                once=arguments.once,
-                on_progress=bar.update,
-            )
-        )
-        summary = daemon.run(stop)
+    if arguments.dry_run:
+        return _dry_run(arguments)
+    with service_for(lambda: _setup(arguments), reloads=not arguments.once) as service:
+        summary = Summary()
+        for setup in service.turns():
+            common.set_up_logging(setup.config.log)
+            with ExitStack() as stack:
+                try:
+                    daemon = _daemon(setup, arguments, service, stack)
+                except EdgeError as error:
+                    service.give_up(error)
+                    continue
+                stack.enter_context(guarded(daemon.stages))
+                summary = daemon.run(service.stop)
     if not arguments.once:
         return int(ExitCode.OK)
     print(f"{PROGRAM}: {summary}", file=sys.stderr)
     if not summary.all_arrived:
         raise NotDelivered(f"{summary.not_arrived} of {summary.images} did not arrive")
     return int(ExitCode.OK)
+
+
+def _setup(arguments: argparse.Namespace) -> _Setup:
+    """Read what a daemon is made from.
+
+    Raises:
+        ConfigError, KeyringError, UsageError: as they say.
+    """
+    config = _config(arguments)
+    folder = config.watch.folder
+    if folder is None:
+        raise UsageError("no folder to watch", hint=f"{PROGRAM} --watch DIR; see {PROGRAM} --help")
+    if not folder.is_dir() and (arguments.once or arguments.dry_run):
+        raise UsageError("the folder to watch does not exist")
+    return _Setup(config, folder, DeviceKeyring.load(config, environ=os.environ))
+
+
+def _daemon(setup: _Setup, arguments: argparse.Namespace, service: Service[_Setup], stack: ExitStack) -> Daemon:
+    """Make a daemon, not yet running; `stack` lets go of everything that it holds."""
+    config = setup.config
+    durable.make_folder(config.device.state)
+    stack.enter_context(durable.lock_folder(config.device.state))
+    inspector = stack.enter_context(inspector_for(config))
+    scratch = _empty_scratch(config.device.state / "scratch")
+    sealer = sealer_for(config, setup.keyring, inspector, scratch=scratch, operator_time=arguments.datetime)
+    stack.callback(sealer.close)
+    sealer.load_networks()
+    bar = stack.enter_context(ImageBar(wanted=arguments.once))
+    if bar.shown:
+        common.keep_quiet()  # the bar says it better
+    return stack.enter_context(
+        Daemon(
+            config=config,
+            folder=setup.folder,
+            keyring=setup.keyring,
+            transport=common.connect(config.broker, config.device.id),
+            sealer=sealer,
+            once=arguments.once,
+            alarms=lambda: service.alarms,
+            on_progress=bar.update,
+        )
+    )
 
 
 def _empty_scratch(folder: Path) -> Path:
@@ -219,11 +250,19 @@ def _empty_scratch(folder: Path) -> Path:
     return folder
 
 
-def _dry_run(config: DeviceConfig, folder: Path, sealer: Sealer) -> int:
+def _dry_run(arguments: argparse.Namespace) -> int:
     """List what is in the folder and what would become of it. Nothing is written, nothing waits."""
-    with Watcher(folder, poll=True, ignore=(*DEFAULT_IGNORED, *config.watch.ignore)) as watcher:
-        files = sorted(watcher.listing(), key=lambda file: file.relative)
-    rows = [(printable(found.relative), *_verdict(config, sealer, found)) for found in files]
+    setup = _setup(arguments)
+    config = setup.config
+    common.set_up_logging(config.log)
+    with ExitStack() as stack:
+        inspector = stack.enter_context(inspector_for(config))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-")))
+        sealer = sealer_for(config, setup.keyring, inspector, scratch=scratch, operator_time=arguments.datetime)
+        stack.callback(sealer.close)
+        watcher = Watcher(setup.folder, poll=True, ignore=(*DEFAULT_IGNORED, *config.watch.ignore))
+        files = sorted(stack.enter_context(watcher).listing(), key=lambda file: file.relative)
+        rows = [(printable(found.relative), *_verdict(config, sealer, found)) for found in files]
     print(common.shown(("FILE", "WOULD BE", "KIND", "TAKEN", "SOURCE"), rows))
     return int(ExitCode.OK)
 

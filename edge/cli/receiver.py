@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -20,6 +21,7 @@ from edge import decrypt, durable
 from edge.archive import keep_side, make_whole, write_beside
 from edge.catalogue import Catalogue, Delivered, Similar, describe
 from edge.cli import common
+from edge.cli.service import Service, guarded, service_for
 from edge.config import ReceiverConfig
 from edge.envelope import sign
 from edge.envelope.metadata import Metadata
@@ -28,7 +30,8 @@ from edge.errors import EdgeError, ExitCode, UsageError
 from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
 from edge.names import harmless_name, numbered, printable
-from edge.receiver import Receiver
+from edge.receiver import Receiver, ReceiverCounts
+from edge.stopping import Stop
 
 PROGRAM: Final = "edge-receiver"
 _ONCE_QUIET_SECONDS: Final = 10.0
@@ -119,28 +122,69 @@ def _config(arguments: argparse.Namespace) -> ReceiverConfig:
 # --- receive --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What a receiver is made from. A reload replaces all of it or nothing."""
+
+    config: ReceiverConfig
+    keyring: ReceiverKeyring
+
+
 def _receive(arguments: argparse.Namespace) -> int:
-    config = _config(arguments)
-    common.set_up_logging(config.log)
-    keyring = ReceiverKeyring.load(config, environ=os.environ)
-    with ExitStack() as stack:
-        stop = stack.enter_context(common.stop_on_signals())
-        durable.make_folder(config.receiver.state)
-        stack.enter_context(durable.lock_folder(config.receiver.state))
-        receiver = Receiver(config=config, keyring=keyring, transport=common.connect(config.broker, config.receiver.id))
-        stack.callback(receiver.close)
-        receiver.start()
-        busy_at = time.monotonic()
-        while not stop.is_set():
-            receiver.step()
-            if receiver.busy or not receiver.connected:
-                busy_at = time.monotonic()
-            elif arguments.once and time.monotonic() - busy_at > _ONCE_QUIET_SECONDS:
-                break
-        counts = receiver.counts
+    counts = ReceiverCounts()
+    with service_for(lambda: _setup(arguments), reloads=not arguments.once) as service:
+        for setup in service.turns():
+            common.set_up_logging(setup.config.log)
+            with ExitStack() as stack:
+                try:
+                    receiver = _receiver(setup, service, stack)
+                except EdgeError as error:
+                    service.give_up(error)
+                    continue
+                stack.enter_context(guarded(receiver.stages))
+                _run(receiver, service.stop, once=arguments.once)
+                counts = receiver.counts
     if arguments.once:
         print(f"{PROGRAM}: {counts.stored} stored, {counts.rejected} rejected", file=sys.stderr)
     return int(ExitCode.OK)
+
+
+def _setup(arguments: argparse.Namespace) -> _Setup:
+    """Read what a receiver is made from.
+
+    Raises:
+        ConfigError, KeyringError: as they say.
+    """
+    config = _config(arguments)
+    return _Setup(config, ReceiverKeyring.load(config, environ=os.environ))
+
+
+def _receiver(setup: _Setup, service: Service[_Setup], stack: ExitStack) -> Receiver:
+    """Make and start a receiver; `stack` lets go of everything that it holds."""
+    config = setup.config
+    durable.make_folder(config.receiver.state)
+    stack.enter_context(durable.lock_folder(config.receiver.state))
+    receiver = Receiver(
+        config=config,
+        keyring=setup.keyring,
+        transport=common.connect(config.broker, config.receiver.id),
+        alarms=lambda: service.alarms,
+    )
+    stack.callback(receiver.close)
+    receiver.start()
+    return receiver
+
+
+def _run(receiver: Receiver, stop: Stop, *, once: bool) -> None:
+    """Receive until `stop` is set or, with `once`, until nothing has been offered for a while."""
+    busy_at = time.monotonic()
+    while not stop.is_set():
+        with stop.leaving():
+            receiver.step()
+        if receiver.busy or not receiver.connected:
+            busy_at = time.monotonic()
+        elif once and time.monotonic() - busy_at > _ONCE_QUIET_SECONDS:
+            return
 
 
 # --- files by hand --------------------------------------------------------------------------------------------------

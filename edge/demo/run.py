@@ -40,6 +40,7 @@ from edge.progress import ImageBar
 from edge.receiver import Receiver
 from edge.records import Domain, SettledFile
 from edge.sealing import Sealed, inspector_for, sealer_for
+from edge.stopping import Stop
 from edge.transport.base import BrokerAddress, BrokerSettings
 from edge.transport.mqtt import MqttTransport
 
@@ -224,7 +225,7 @@ def _run_daemon(
             on_receipt=journeys.receipted,
         )
     )
-    summary = daemon.run(threading.Event())
+    summary = daemon.run(Stop())
     with Ledger.open_read_only(config.device.state / "ledger.sqlite") as ledger:
         journeys.left.extend(ledger.entries({FileState.STUCK, FileState.IGNORED, FileState.QUARANTINED}))
     return summary

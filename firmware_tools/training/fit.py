@@ -86,7 +86,6 @@ def fit(task: Task, recipe: Recipe, work: Path, *, fresh: bool = False) -> tuple
             model = _enter(task, stage, progress, resumed=progress.step > first)
             for batch in _batches(task, recipe, number, progress.step - first):
                 model.optimizer.learning_rate.assign(learning_rate(stage, progress.step - first))
-                model.reset_metrics()
                 measured = model.train_on_batch(*batch, return_dict=True)
                 progress.step += 1
                 progress.recent.append(task.scored({name: float(value) for name, value in measured.items()}))

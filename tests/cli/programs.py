@@ -88,6 +88,10 @@ class Program:
         """What it has printed so far, on both outputs."""
         return self._log.read_text(errors="replace")
 
+    def send(self, what: signal.Signals) -> None:
+        """Send a signal, and wait for nothing."""
+        self._process.send_signal(what)
+
     def stop(self, how: signal.Signals = signal.SIGTERM, *, timeout: float = 10.0) -> int:
         """Send a signal and return the exit code; fail where it does not end in time."""
         if self.running:

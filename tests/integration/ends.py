@@ -12,6 +12,7 @@ from typing import Any
 from tests.cli.programs import QUICK_DEVICE, Done, run
 
 RECEIVER = "hospital"
+RECEIVER_ENV = {"EDGE_RECEIVER_TRANSFER_STALL": "1"}
 DEVICES = tuple(f"scanner-{number}" for number in range(1, 18))
 
 
@@ -66,3 +67,9 @@ class Ends:
             connection.close()
         described = [(self.store / path, json.loads(text)) for path, text in rows]
         return {about["name"]: (place, about) for place, about in described}
+
+
+def stored(keys: Path) -> list[bytes]:
+    """Return the content of every stored image."""
+    store = keys / "receiver" / "store"
+    return sorted(path.read_bytes() for path in store.glob("[!.]*/**/*") if path.is_file())

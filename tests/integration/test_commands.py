@@ -5,59 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge.cli import receiver
-from firmware_tools.provision import provision
 from tests.brokers import HOST, Mosquitto, free_port
 from tests.certificates import LOOPBACK, Authority
 from tests.cli.programs import QUICK_DEVICE, Program, run
+from tests.integration.ends import RECEIVER_ENV, stored
 from tests.world import png, until
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-RECEIVER_ENV = {"EDGE_RECEIVER_TRANSFER_STALL": "1"}
-
-
-@pytest.fixture
-def keys(tmp_path: Path, broker: Mosquitto) -> Path:
-    """A device and a receiver of their own, with topics of their own."""
-    keys = tmp_path / "keys"
-    provision(device="xray-1", receiver="hospital", out=keys, broker=broker.url)
-    for name in ("device", "receiver"):
-        config = keys / name / "config.toml"
-        text = config.read_text()
-        assert 'prefix = "edge/v1"' in text
-        prefix = f"test-{tmp_path.name}".replace("_", "-")[:40]
-        config.write_text(text.replace('#prefix = "edge/v1"', f'prefix = "{prefix}"'))
-    return keys
-
-
-@pytest.fixture
-def scans(tmp_path: Path) -> Path:
-    """A scanner's folder with one image."""
-    scans = tmp_path / "scans"
-    scans.mkdir()
-    (scans / "a.png").write_bytes(png("a"))
-    return scans
-
-
-@pytest.fixture
-def receiving(keys: Path, tmp_path: Path) -> Iterator[Program]:
-    """A running receiver."""
-    config = keys / "receiver" / "config.toml"
-    with Program(tmp_path / "receiver.log", "edge-receiver", "--config", config, env=RECEIVER_ENV) as program:
-        yield program
-
-
-def stored(keys: Path) -> list[bytes]:
-    """Return the content of every stored image."""
-    store = keys / "receiver" / "store"
-    return sorted(path.read_bytes() for path in store.glob("[!.]*/**/*") if path.is_file())
 
 
 def test_a_daemon_carries_what_comes_and_ends_cleanly_on_a_signal(
