@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint faults runtimes bench train train-check evaluate-models clean
+.PHONY: demo test lint faults soak runtimes bench train train-check evaluate-models clean
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,9 +32,15 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Every durable step killed and its power cut, and 200 images over 110 random kills: about 25 minutes. mosquitto is needed.
+# Every promise of docs/guarantees.md from live runs, and a table of what held: every durable step killed and its power cut,
+# 200 images over 110 random kills, and the rest. It needs mosquitto and half an hour.
 faults: $(VENV)/.test
-	$(BIN)/python -m pytest -m faults tests/faults
+	$(BIN)/python -m pytest -p tests.guarantees -m "faults or not faults" $$($(BIN)/python -m tests.guarantees)
+
+# A device and its receiver under random faults for MINUTES: what arrived, memory and open files, and what held.
+MINUTES ?= 10
+soak: $(VENV)/.test
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
 
 # The networks under every model runtime and Python that this machine has: an environment each.
 runtimes:

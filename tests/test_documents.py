@@ -13,6 +13,7 @@ from edge.cli.service import ALARM_CONFIGURATION
 from edge.deriving import ALARM_FEATURES, ALARM_PARAMETERS
 from edge.errors import EdgeError, ExitCode
 from edge.intake.states import FileState
+from tests import guarantees
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,6 +38,16 @@ def test_every_flag_in_the_readme_is_in_a_help_text(capsys):
 def test_the_exit_code_table_is_complete():
     rows = re.findall(r"\| (\d+) \|", README)
     assert {int(row) for row in rows} == {code.value for code in ExitCode}
+
+
+def test_every_guarantee_names_tests_that_exist():
+    table = list(guarantees.rows())
+    text = guarantees.TABLE.read_text()
+    assert len(table) == sum(line.startswith("| ") for line in text.splitlines()) - 1  # the heading
+    for test in (test for row in table for test in row.tests):
+        file, _, name = test.partition("::")
+        assert Path(file).name.startswith("test_")
+        assert f"def {name.partition('[')[0]}" in (ROOT / file).read_text(), test
 
 
 def test_every_state_is_explained():
