@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edge.errors import UsageError
-from firmware_tools.evidence import metrics
-from firmware_tools.evidence.metrics import Direction
+from firmware_tools.evaluation import metrics
+from firmware_tools.evaluation.metrics import Direction
 
 IMAGES = arrays.arrays(
     st.sampled_from([np.uint8, np.uint16]), st.tuples(st.integers(2, 9), st.integers(2, 9)), fill=st.nothing()

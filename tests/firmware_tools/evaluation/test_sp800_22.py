@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edge.errors import UsageError
-from firmware_tools.evidence import sp800_22
-from firmware_tools.evidence.sp800_22 import TESTS, assess
+from firmware_tools.evaluation import sp800_22
+from firmware_tools.evaluation.sp800_22 import TESTS, assess
 
 BITS = 1_000_000
 
