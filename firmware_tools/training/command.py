@@ -30,7 +30,7 @@ from edge.records import FeatureNetworkName, NetworkName
 from firmware_tools.training import records
 from firmware_tools.training.card import write_card
 from firmware_tools.training.curves import loss_curves
-from firmware_tools.training.fit import Progress, discard_checkpoint, fit
+from firmware_tools.training.fit import Progress, fit
 from firmware_tools.training.known_answers import known_answers
 from firmware_tools.training.networks import tensorflow
 from firmware_tools.training.parity import feature_parity, parameter_parity
@@ -59,7 +59,8 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "--work",
         type=Path,
         default=Path("build/training"),
-        help="where checkpoints lie; an interrupted training goes on from there (default: build/training)",
+        help="where checkpoints lie; an interrupted training goes on from there, and a finished one is only quantised and "
+        "measured again (default: build/training)",
     )
     parser.add_argument("--fresh", action="store_true", help="begin anew, whatever checkpoint there is")
 
@@ -87,7 +88,6 @@ def run_train(args: argparse.Namespace) -> int:
         task = task_for(recipe)
         trained, progress = fit(task, recipe, work, fresh=args.fresh)
         publish(task, recipe, task.kept(trained), progress, args.out)
-        discard_checkpoint(work)
         _report(f"{name.value}: written")
     return ExitCode.OK
 

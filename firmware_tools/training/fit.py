@@ -1,7 +1,8 @@
 """Train a network by its recipe, and go on where an interrupted training stopped.
 
 The rule kept here: the images of a step follow from the seed and the step's number, never from what was drawn before, so
-a training that was interrupted sees the same images as one that was not.
+a training that was interrupted sees the same images as one that was not, and one that was given more stages afterwards is
+the one that had them from the start.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def fit(task: Task, recipe: Recipe, work: Path, *, fresh: bool = False) -> tuple
         The Keras model of the last stage's side, and what the training was like.
 
     Raises:
-        UsageError: The checkpoint belongs to another recipe, or TensorFlow is not installed.
+        UsageError: The checkpoint's recipe is not the beginning of this one, or TensorFlow is not installed.
         StorageError: The checkpoint cannot be written.
     """
     keras = tensorflow().keras
@@ -102,11 +103,6 @@ def fit(task: Task, recipe: Recipe, work: Path, *, fresh: bool = False) -> tuple
     progress.seconds = time.monotonic() - began
     _write(path, recipe, progress)
     return model, progress
-
-
-def discard_checkpoint(work: Path) -> None:
-    """Remove the checkpoint of a training that is done with."""
-    (work / _CHECKPOINT).unlink(missing_ok=True)
 
 
 def _enter(task: Task, stage: Stage, progress: Progress, *, resumed: bool) -> Any:
@@ -178,11 +174,16 @@ def _read(path: Path, recipe: Recipe) -> Progress:
             )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError("the checkpoint cannot be read", hint="--fresh begins anew") from error
-    if described["recipe"] != recipe.described():
+    if not _begins(described["recipe"], recipe.described()):
         raise UsageError(
             "the checkpoint belongs to a training with other options", hint="repeat those options, or begin --fresh"
         )
     return progress
+
+
+def _begins(first: dict[str, Any], whole: dict[str, Any]) -> bool:
+    """Whether a recipe, as JSON values, is another one, or that one without its last stages."""
+    return first | {"stages": whole["stages"][: len(first["stages"])]} == first == whole | {"stages": first["stages"]}
 
 
 def _count(names: list[str], kind: str) -> int:

@@ -1,7 +1,7 @@
 """How each network is trained: which network, on what side, for how many steps, from which seed.
 
 The rule kept here: a recipe says everything that a result depends on beside the versions of the tools, so it stands in
-the manifest, and a training that was interrupted goes on only under the very recipe it began with.
+the manifest, and a training that was interrupted goes on only under the very recipe it began with, or one with more stages.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ _STAGES: Final = {
         Stage(SIDE, 160, 32, 5e-4),
     ),
     FeatureNetworkName.VGG16: (
-        Stage(SIDE // 4, 2800, 32, 1e-3),
-        Stage(SIDE // 2, 1300, 32, 7e-4),
-        Stage(SIDE, 300, 32, 4e-4),
+        Stage(SIDE // 4, 2600, 32, 1e-3),
+        Stage(SIDE // 2, 1000, 32, 7e-4),
+        Stage(SIDE, 600, 32, 5e-4),
     ),
 }
 _VGG16_WIDTH: Final = 0.25

@@ -75,7 +75,10 @@ class TestWithTensorFlow:
         assert {"float_int8_correlation", "median_latency_ms"} <= set(manifest["metrics"])
         assert manifest["sha256"] in (out / f"{name.value}.md").read_text()
         assert (out / f"{name.value}.loss.png").read_bytes().startswith(b"\x89PNG")
-        assert not list(work.rglob("*.npz"))
+        # What is trained is only quantised and measured again.
+        monkeypatch.setattr(fit, "learning_rate", stop_after(0))
+        assert run_train(parsed(*words)) == 0
+        assert json.loads((out / f"{name.value}.json").read_text())["sha256"] == manifest["sha256"]
 
     def test_a_training_that_was_interrupted_goes_on_as_if_it_had_not_been(self, tmp_path, monkeypatch):
         recipe = Recipe(network=NetworkName.MOBILENETV2, seed=3, stages=(Stage(56, 4, 8, 1e-3), Stage(112, 3, 8, 1e-3)))
@@ -92,6 +95,18 @@ class TestWithTensorFlow:
         for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
         assert [point.step for point in again.history] == [point.step for point in progress.history]
+
+    def test_a_training_with_more_stages_goes_on_from_one_with_fewer(self, tmp_path):
+        stages = (Stage(56, 3, 8, 1e-3), Stage(112, 2, 8, 1e-3))
+        one, other = (Recipe(network=NetworkName.MOBILENETV2, seed=3, stages=stages[:count]) for count in (1, 2))
+        whole, _ = fit.fit(task_for(other), other, tmp_path / "whole")
+        fit.fit(task_for(one), one, tmp_path / "parts")
+        longer, progress = fit.fit(task_for(other), other, tmp_path / "parts")
+        assert progress.step == 5
+        for first, second in zip(whole.get_weights(), longer.get_weights(), strict=True):
+            np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)
+        with pytest.raises(UsageError, match="other options"):
+            fit.fit(task_for(one), one, tmp_path / "parts")
 
     def test_a_checkpoint_of_another_recipe_is_refused_until_fresh_is_asked_for(self, tmp_path):
         one, other = (
