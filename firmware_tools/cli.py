@@ -24,6 +24,10 @@ _HEAVY: Final = {
         "firmware_tools.acceptance.command",
         "judge the networks' int8 files; fail where a line is missed",
     ),
+    "evaluate": (
+        "firmware_tools.evaluation.command",
+        "measure and attack the image cipher on images, and write a report",
+    ),
     "bench": ("firmware_tools.bench", "measure speed and memory, and print the ratios"),
 }
 _EPILOG: Final = """\

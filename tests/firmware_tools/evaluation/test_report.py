@@ -1,0 +1,115 @@
+"""The command measures, attacks and reports; the report is one file that holds together and hides nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge.errors import ExitCode
+from firmware_tools import cli
+from firmware_tools.evaluation import report
+from firmware_tools.evaluation.report import Findings
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Evaluate two images in three ways."""
+    root = tmp_path_factory.mktemp("evaluate")
+    scans = root / "scans"
+    scans.mkdir()
+    slope = (np.add.outer(np.arange(150), np.arange(170)) % 251).astype(np.uint8)
+    Image.fromarray(slope).save(scans / "gray <1>.png")
+    Image.fromarray(np.stack([slope, slope[::-1], slope[:, ::-1]], axis=2)).save(scans / "colour.png")
+    (scans / "notes.txt").write_text("no image")
+    words = ["evaluate", str(scans), "-o", str(root / "report")]
+    for way in ("logistic bare", "lorenz mobilenetv2", "aes-256-ctr"):
+        words += ["--way", way]
+    assert cli.main(words) == 0
+    return root / "report"
+
+
+class Page(HTMLParser):
+    """What a page holds: its elements' balance, its text, what it would load from elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.foreign: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in {"meta", "img"}:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in {"src", "href"} and not (value or "").startswith("data:"):
+                self.foreign.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_whole_and_loads_nothing(written: Path) -> None:
+    page = Page((written / "index.html").read_text())
+    assert page.open == []
+    assert page.foreign == []
+    for said in (
+        "Statistics are not security",
+        "2 images, 3 ways: 6 of 6 deciphered exactly",
+        "logistic bare: chosen images",
+        "3 images give xindex, yindex and zkey: the image deciphers exactly",
+        "what comes out is not even a permutation",
+        "lorenz mobilenetv2: all time stamps",
+        "nothing found in 120: the secret has 256 bits",
+        "gray <1>.png",
+        "notes.txt",
+    ):
+        assert said in page.text, said
+    assert "NOT ALL" not in page.text
+
+
+def test_json_and_csv_hold_the_same_figures(written: Path) -> None:
+    found = json.loads((written / "results.json").read_text())
+    rows = list(csv.DictReader((written / "results.csv").open(newline="")))
+    assert len(found["measured"]) == len(rows) == 6
+    for measured, row in zip(found["measured"], rows, strict=True):
+        assert (measured["image"], measured["way"]) == (row["image"], row["way"])
+        assert measured["cipher"]["entropy"] == float(row["cipher.entropy"])
+        assert (measured["mse_back"], measured["psnr_back"], row["psnr_back"]) == (0, None, "inf")
+    assert [name for name, _ in found["left_out"]] == ["notes.txt"]
+    assert {each["way"] for each in found["sensitivities"]} == {"logistic bare", "lorenz mobilenetv2", "aes-256-ctr"}
+
+
+def test_there_is_a_picture_of_everything(written: Path) -> None:
+    captions = re.findall(r"<figcaption>([^<]+)", (written / "index.html").read_text())
+    for part in ("with histograms", "neighbours", "attractor", "logistic map", "how long"):
+        assert any(part in caption for caption in captions), part
+
+
+def test_bad_calls_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    output = ["-o", str(tmp_path / "report")]
+    for words, said in (
+        ([str(tmp_path / "gone")], "does not exist"),
+        ([str(tmp_path / "notes.txt")], "none of the files is an image"),
+        ([str(tmp_path / "notes.txt"), "--sequences", "3"], "--sequences must be 55 or more"),
+    ):
+        assert cli.main(["evaluate", *words, *output]) == ExitCode.USAGE
+        assert said in capsys.readouterr().err
+
+
+def test_findings_without_images_still_make_a_page() -> None:
+    page = Page(report.as_html(Findings(title="none", made={})))
+    assert page.open == []
+    assert "No image could be evaluated" in page.text
+    assert report.as_csv(Findings(title="none", made={})) == "image,way\n"
