@@ -59,7 +59,7 @@ def spoilt(draw: st.DrawFn, kept: list[bytes], longest: int) -> bytes:
 
 
 @pytest.mark.parametrize("name", DOORS)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_nothing_like_the_corpus_escapes(name: str, data: st.DataObject) -> None:
     DOORS[name].knock(data.draw(spoilt(KEPT[name], DOORS[name].longest)))
