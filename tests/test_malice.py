@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edge import protocol
+from edge import archive, protocol
 from edge.envelope import sign, wire
 from edge.envelope.seal import Opening
 from edge.envelope.sign import Manifest, ReceiptStatus
@@ -470,6 +470,19 @@ def test_no_name_leads_out_of_the_store(duo: Duo, tmp_path: Path, name: bytes) -
     assert not place.rpartition("/")[2].startswith(".")
     assert not [path for path in tmp_path.rglob("*climbed*") if duo.hospital.store not in path.parents]
     assert not Path("/tmp/climbed.png").exists()  # noqa: S108 - the name that the adversary gave
+
+
+def test_images_under_one_name_are_not_each_compared_with_all_others(duo: Duo, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    real = archive._same_content
+    monkeypatch.setattr(archive, "_same_content", lambda one, other: read.append(other) or real(one, other))
+    duo.start_receiver()
+    plains = [PLAIN[:50_000] + b"%02d" % number for number in range(12)]
+    for number, plain in enumerate(plains):
+        duo.spool_image(plain, label=f"scan-{number}", name="a.png")
+    duo.deliver_all()
+    assert duo.hospital.contents() == sorted(plains)
+    assert read == []
 
 
 LIES: dict[str, dict[int, object]] = {
