@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint faults soak runtimes bench train train-check evaluate-models clean
+.PHONY: demo test lint faults soak fuzz runtimes bench train train-check evaluate-models clean
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,11 @@ $(VENV)/.test: pyproject.toml
 $(VENV)-train/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-train
 	$(VENV)-train/bin/python -m pip install --quiet --editable '.[train,check]'
+	@touch $@
+
+$(VENV)-fuzz/.done: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-fuzz
+	$(VENV)-fuzz/bin/python -m pip install --quiet --editable '.[fuzz]'
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -42,6 +47,11 @@ MINUTES ?= 10
 soak: $(VENV)/.test
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
 
+# A coverage-guided fuzzer at every door through which bytes of strangers come in, for FUZZ_SECONDS in all.
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)-fuzz/.done
+	$(VENV)-fuzz/bin/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
+
 # The networks under every model runtime and Python that this machine has: an environment each.
 runtimes:
 	.ci/runtimes $(VENV)
@@ -61,4 +71,4 @@ evaluate-models: $(VENV)/.test
 	$(BIN)/edge-firmware evaluate-models
 
 clean:
-	rm -rf $(VENV) $(VENV)-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo-out
+	rm -rf $(VENV) $(VENV)-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .fuzz demo-out

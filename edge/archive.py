@@ -129,7 +129,9 @@ class Archive:
             try:
                 durable.put_in_place(plain, place, overwrite=False)
             except FileExistsError:
-                if _same_content(plain, place):  # stored just before a crash, not yet recorded, perhaps not yet synced
+                # What is recorded there is another image. Only one that is not may be this one, stored just before a crash,
+                # perhaps not yet synced. A device that uses one name for all would have each compared with all others.
+                if not self.catalogue.stored_at(str(place.relative_to(self._store))) and _same_content(plain, place):
                     durable.confirm(place)
                     return place
                 continue

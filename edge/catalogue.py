@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS images (
     PRIMARY KEY (device, image_id)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS images_by_content ON images (device, sha256);
+CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
 CREATE TABLE IF NOT EXISTS features (
     device        TEXT NOT NULL,
     image_id      TEXT NOT NULL,

@@ -302,6 +302,10 @@ class Daemon:
             "version": __version__,
             "paused": self._loader.paused,
             "alarms": list(self._all_alarms()),
+            "refused_receipts": self._loop.counts.refused_receipts,
+            "malformed": self._loop.counts.malformed,
+            "faults": self._loop.counts.faults,
+            "dropped": self._transport.counts.dropped,
         }
         return json.dumps(status | self._figures()).encode()
 

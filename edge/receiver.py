@@ -24,19 +24,31 @@ from edge.config import ReceiverConfig
 from edge.envelope import sign
 from edge.envelope.metadata import Metadata
 from edge.envelope.sign import Receipt, ReceiptStatus, SignedEnvelope, VerifiedManifest
-from edge.errors import EdgeError, EnvelopeError, NotConnected, ReplayedEnvelope, StorageError
+from edge.errors import (
+    BadSignature,
+    EdgeError,
+    EnvelopeError,
+    NotConnected,
+    ReplayedEnvelope,
+    StorageError,
+    UnknownSigner,
+)
 from edge.health import IMAGE_SECONDS, TURN_SECONDS, Mark, Stage
 from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
 from edge.transfer.messages import Topics
 from edge.transfer.parts import PartFile
 from edge.transfer.receive import ReceiveLoop
+from edge.transfer.sparing import Pace, SparingLog
 from edge.transport.base import Message, Transport
 
 _LOG = logging.getLogger(__name__)
 _STATUS_SECONDS: Final = 60.0
 _PART_SECONDS: Final = 30 * 86_400.0
 """A part that has not grown for so long is removed: its device gave the image up, or offers it again from the start."""
+_STRANGERS_AT_ONCE: Final = 32
+_SECONDS_A_STRANGER: Final = 0.25
+"""How often offers that no enrolled device signed are answered. The others are counted; an honest device offers again."""
 _PART_NAME: Final = re.compile(rf"({protocol.IDENTITY_PATTERN})-([0-9a-f]{{32}})\.(?:part|have|key)")
 
 
@@ -88,6 +100,8 @@ class Receiver:
         self._sweep_parts()
         self.topics = Topics(config.broker.prefix)
         self.counts = ReceiverCounts()
+        self._log = SparingLog(_LOG, clock=clock)
+        self._strangers = Pace(burst=_STRANGERS_AT_ONCE, seconds=_SECONDS_A_STRANGER, clock=clock)
         self._boot = secrets.token_hex(8)
         self._generation = 0
         self._status_at = 0.0
@@ -167,10 +181,12 @@ class Receiver:
                 raise ReplayedEnvelope("another image came under this id before")
         except EnvelopeError as error:
             self.counts.rejected += 1
-            _LOG.warning("offer of %s rejected: %s", manifest.image_id.hex(), error.code)
+            self._log.warning("offer of %s rejected: %s", manifest.image_id.hex(), error.code)
+            if isinstance(error, UnknownSigner | BadSignature) and not self._strangers.allows():
+                return None
             return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
         if manifest.issued_at > self._now() + protocol.CLOCK_SKEW_SECONDS:
-            _LOG.warning("the clock of %s is more than a day ahead of this one", manifest.device)
+            self._log.warning("the clock of %s is more than a day ahead of this one", manifest.device)
         if known is not None:
             self.counts.repeated += 1
             return self._receipt(signed, ReceiptStatus(known.status), known.reason)
@@ -268,6 +284,11 @@ class Receiver:
             "version": __version__,
             "stored": self.counts.stored,
             "rejected": self.counts.rejected,
+            "damaged": self.counts.damaged,
+            "malformed": self._loop.counts.malformed,
+            "unexpected": self._loop.counts.unexpected,
+            "faults": self._loop.counts.faults,
+            "dropped": self._transport.counts.dropped,
             "free_bytes": self._free_bytes(),
             "alarms": list(self._alarms()),
         }

@@ -72,7 +72,7 @@ def test_every_refusal_of_the_protocol_has_a_class():
     [
         ("manifest (at most 1,024 bytes)", protocol.MANIFEST_MAX_BYTES == 1024),
         ("header (at most 65,536 bytes)", protocol.HEADER_MAX_BYTES == 65_536),
-        ("at most 16,384 bytes", protocol.CONTROL_MAX_BYTES == 16_384),
+        ("at most 2,048 bytes", protocol.CONTROL_MAX_BYTES == 2_048),
         ("more than 86,400 s ahead", protocol.CLOCK_SKEW_SECONDS == 86_400),
         ("nesting deeper than 8", protocol.NESTING_MAX == 8),
         ("`edge/v1` by default", protocol.TOPIC_PREFIX == "edge/v1"),

@@ -125,14 +125,18 @@ def device_keyring(
     )
 
 
-def receiver_keyring(name: str = RECEIVER, *, devices: Sequence[str] = (DEVICE, "device-2")) -> ReceiverKeyring:
-    """Return a receiver's keys; it accepts the images of each of `devices`."""
+def receiver_keyring(
+    name: str = RECEIVER, *, devices: Sequence[str] = (DEVICE, "device-2"), revoked: Sequence[str] = ()
+) -> ReceiverKeyring:
+    """Return a receiver's keys; it accepts the images of each of `devices` that is not among `revoked`."""
     verifiers = [(each, keys.Verifier(party.private_key(f"{each}.sign").public_key())) for each in devices]
     return ReceiverKeyring(
         receiver_id=name,
         unwrappers=party.unwrappers(name),
         signer=_signer(name),
-        devices={verifier.kid: Trusted(id=each, verifier=verifier) for each, verifier in verifiers},
+        devices={
+            verifier.kid: Trusted(id=each, verifier=verifier, revoked=each in revoked) for each, verifier in verifiers
+        },
     )
 
 

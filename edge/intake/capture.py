@@ -267,7 +267,10 @@ def _value(found: Any, tag: int) -> str:
 
 
 def _short(found: Any, tag: int) -> int:
-    value = found[tag].value if tag in found else 0
+    try:
+        value = found[tag].value if tag in found else 0
+    except Exception:  # noqa: BLE001 - a number of a wrong length must not cost the capture time
+        return 0
     return value if isinstance(value, int) else 0
 
 

@@ -1,12 +1,14 @@
 """Finds the EXIF blocks of an image file by its structure and reads the few tags that matter from them.
 
 A block is never longer than 64 KiB, and no pixel is decoded to reach one (Pillow's own way on a PNG decodes them all).
-piexif reads a block first; it fails on real files in many ways, so Pillow's reader stands behind it. Both run only
+piexif reads a block first; it fails on real files in many ways, so Pillow's reader stands behind it. It also makes room
+for as many values as a directory claims: a block that claims more than one can hold is not shown to it. Both run only
 inside the memory-limited worker.
 """
 
 from __future__ import annotations
 
+import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,10 @@ _ORIGINAL, _DIGITIZED = 36867, 36868
 _OFFSET, _OFFSET_ORIGINAL, _OFFSET_DIGITIZED = 36880, 36881, 36882
 _SUBSEC, _SUBSEC_ORIGINAL, _SUBSEC_DIGITIZED = 37520, 37521, 37522
 _EXIF_DIRECTORY = 34665
+_POINTERS = frozenset((_EXIF_DIRECTORY, 34853, 40965))  # to the directories of EXIF, GPS and interoperability
+_DIRECTORIES = 8  # directories in one block; real ones have five at most
+# Bytes of one value of each kind that piexif unpacks one by one; text and undefined bytes are slices of the block.
+_UNPACKED = {1: 1, 3: 2, 4: 4, 5: 8, 6: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +126,38 @@ def read_block(block: bytes) -> Tags | None:
     return tags
 
 
+def _believable(block: bytes) -> bool:
+    """Return whether the directories that piexif reads claim no more single values than a block can hold.
+
+    Raises:
+        struct.error: A directory goes on behind the end of the block.
+    """
+    order = "<" if block[:2] == b"II" else ">"
+    waiting, seen, claimed = list(struct.unpack_from(order + "I", block, 4)), set[int](), 0
+    while waiting and len(seen) < _DIRECTORIES:
+        place = waiting.pop()
+        if place in seen:
+            continue
+        (count,) = struct.unpack_from(order + "H", block, place)
+        end = place + 2 + 12 * count
+        for tag, kind, number, value in struct.iter_unpack(order + "HHII", block[place + 2 : end]):
+            claimed += number * _UNPACKED.get(kind, 0)
+            if tag in _POINTERS:
+                if (kind, number) != (4, 1):
+                    return False
+                waiting.append(value)
+        if not seen and any(block[end : end + 4]):  # the first directory names that of the thumbnail
+            waiting += struct.unpack_from(order + "I", block, end)
+        seen.add(place)
+    return not waiting and claimed <= MAX_BLOCK
+
+
 def _by_piexif(block: bytes) -> Tags | None:
     import piexif  # noqa: PLC0415 - loaded in the worker, and only where a block is to be read
 
     try:
+        if not _believable(block):
+            return None
         found = piexif.load(_PREFIX + block)
     except Exception:  # noqa: BLE001 - struct.error, ValueError, TypeError, MemoryError and more, on real files
         return None

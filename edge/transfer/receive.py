@@ -1,24 +1,28 @@
 """The receiver's end of the pull protocol: judge offers, ask for chunks with credit, hand on what is complete.
 
 Credit is what bounds memory and the broker's queue: at most `credit` chunks of at most `active` images are on their way.
-A lost, repeated or reordered chunk changes nothing but the time it takes. One thread runs it.
+A lost, repeated or reordered chunk changes nothing but the time it takes. No device keeps another waiting for good: slots
+go round by device, and are given up after a turn. Nothing that anybody could say undoes what has come: an offer is
+believed for its signature, and how a device cuts its images is learnt from its chunks. One thread runs it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from edge import protocol
 from edge.envelope import sign
 from edge.envelope.sign import SignedEnvelope, VerifiedManifest
 from edge.errors import EnvelopeError, MalformedEnvelope, NotConnected, StorageError
 from edge.transfer import messages
 from edge.transfer.messages import Offer, SignedReceipt, Topics, Want
 from edge.transfer.parts import PartFile
+from edge.transfer.sparing import SparingLog
 from edge.transport.base import Message, Transport
 
 _LOG = logging.getLogger(__name__)
@@ -27,8 +31,12 @@ _STALLS_MAX: Final = 6
 """After so many stalls in a row a slot is given to another image; the device offers this one again."""
 _MESSAGES_MAX: Final = 256
 """How many messages one step takes: a flood of them must not keep stalled images and the end of the run waiting."""
-_WAITING_MAX: Final = 1024
-"""How many judged offers wait for a slot. One that finds no room is offered again by its device."""
+_WAITING_MAX: Final = 256
+"""How many judged offers of one device wait for a slot. One that finds no room is offered again by its device."""
+_TURN_SECONDS: Final = 60.0
+"""How long an image keeps its slot while other devices wait for one; what has come of it stays for its next turn."""
+_HEED_SECONDS: Final = 1.0
+"""How often a repeated offer of an image that is being pulled is heeded: anybody may repeat one, and each costs chunks."""
 
 
 class Judge(Protocol):
@@ -49,8 +57,18 @@ class _Fetch:
 
     part: PartFile
     stall_at: float
+    turn_ends: float
+    heed_at: float
     asked: set[int] = field(default_factory=set)
     stalls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """An image to pull, and into chunks of how many bytes its device cuts it, as far as is known."""
+
+    verified: VerifiedManifest
+    chunk_bytes: int
 
 
 @dataclass(slots=True)
@@ -95,7 +113,9 @@ class ReceiveLoop:
         self._stall = stall
         self._clock = clock
         self._active: dict[tuple[str, bytes], _Fetch] = {}
-        self._waiting: OrderedDict[tuple[str, bytes], tuple[VerifiedManifest, int]] = OrderedDict()
+        # By device, next in turn first; then by image id, oldest first. No device is here without an image.
+        self._waiting: OrderedDict[str, OrderedDict[bytes, _Cut]] = OrderedDict()
+        self._log = SparingLog(_LOG, clock=clock)
         self.counts = ReceiveCounts()
 
     def subscribe(self) -> None:
@@ -118,6 +138,7 @@ class ReceiveLoop:
             self._take(message)
             timeout = 0.0
         try:
+            self._give_turns()
             self._start_waiting()
             self._ask_again()
         except NotConnected:
@@ -147,9 +168,9 @@ class ReceiveLoop:
                 self._on_offer(device, message.payload)
         except EnvelopeError as error:
             self.counts.malformed += 1
-            _LOG.warning("message refused: %s", error.code)
+            self._log.warning("message refused: %s", error.code)
         except StorageError as error:
-            _LOG.warning("store: %s", error.message)
+            self._log.warning("store: %s", error.message)
         except NotConnected:
             return  # the device offers again
         except Exception as error:  # noqa: BLE001 - one device's message must not end the service of all others
@@ -166,38 +187,77 @@ class ReceiveLoop:
         self.counts.offers += 1
         key = (device, signed.manifest.image_id)
         fetch = self._active.get(key)
-        if (
-            fetch is not None
-            and fetch.part.verified.envelope.raw == offer.manifest
-            and fetch.part.chunk_bytes == offer.chunk_bytes
-        ):
-            # The device starts anew, or has not heard us: what was on its way is lost.
-            fetch.asked.clear()
-            self._ask(fetch)
+        if fetch is not None and fetch.part.verified.envelope.raw == offer.manifest:
+            self._heed(fetch, offer)
             return
         verdict = self._judge.judge(signed)
         if isinstance(verdict, bytes):
             self._answer(device, verdict)
-        elif verdict is not None and (key in self._waiting or len(self._waiting) < _WAITING_MAX):
+        elif verdict is not None and self._has_room(key):
             if fetch is not None:
                 # Only now: a forged offer must not end the pull of the true image.
                 self._drop(key)
-            self._waiting[key] = (verdict, offer.chunk_bytes)
+            self._wait(key, _Cut(verdict, offer.chunk_bytes))
             self._start_waiting()
+
+    def _heed(self, fetch: _Fetch, offer: Offer) -> None:
+        """Ask anew for an image that is being pulled: its device has not heard us, or cuts it otherwise now."""
+        now = self._clock()
+        if now < fetch.heed_at:
+            return
+        fetch.heed_at = now + _HEED_SECONDS
+        if offer.chunk_bytes == fetch.part.chunk_bytes:
+            # The device starts anew, or has not heard us: what was on its way is lost.
+            fetch.asked.clear()
+            self._ask(fetch)
+        else:
+            # Nobody signs the size of chunks, and another one would undo what has come. The first chunk tells it.
+            self._want(fetch, [0])
+
+    def _has_room(self, key: tuple[str, bytes]) -> bool:
+        waiting = self._waiting.get(key[0], OrderedDict())
+        return key[1] in waiting or len(waiting) < _WAITING_MAX
+
+    def _wait(self, key: tuple[str, bytes], cut: _Cut) -> None:
+        self._waiting.setdefault(key[0], OrderedDict())[key[1]] = cut
+
+    def _next(self) -> tuple[tuple[str, bytes], _Cut]:
+        """Take the oldest waiting image of the device whose turn it is, and put that device last."""
+        device, waiting = self._waiting.popitem(last=False)
+        image_id, cut = waiting.popitem(last=False)
+        if waiting:
+            self._waiting[device] = waiting
+        return (device, image_id), cut
 
     def _start_waiting(self) -> None:
         while self._waiting and len(self._active) < self._active_max:
-            key, (verified, chunk_bytes) = self._waiting.popitem(last=False)
-            if key in self._active:
-                continue
-            try:
-                part = PartFile(self._parts, verified, chunk_bytes)
-            except StorageError as error:
-                # No receipt: the device keeps its image and offers it again.
-                _LOG.warning("store: %s", error.message)
-                continue
-            self._active[key] = _Fetch(part, self._clock() + self._stall)
-            self._go_on(key)
+            key, cut = self._next()
+            if key not in self._active:
+                self._start(key, cut)
+
+    def _start(self, key: tuple[str, bytes], cut: _Cut) -> None:
+        try:
+            part = PartFile(self._parts, cut.verified, cut.chunk_bytes)
+        except StorageError as error:
+            # No receipt: the device keeps its image and offers it again.
+            self._log.warning("store: %s", error.message)
+            return
+        now = self._clock()
+        self._active[key] = _Fetch(
+            part, stall_at=now + self._stall, turn_ends=now + _TURN_SECONDS, heed_at=now + _HEED_SECONDS
+        )
+        self._go_on(key)
+
+    def _give_turns(self) -> None:
+        """Let images whose turn has ended give their slots to devices that have none."""
+        served = {device for device, _ in self._active}
+        unserved = sum(device not in served for device in self._waiting)
+        now = self._clock()
+        for key, fetch in list(self._active.items()):
+            if unserved and fetch.turn_ends <= now:
+                unserved -= 1
+                self._drop(key)
+                self._wait(key, _Cut(fetch.part.verified, fetch.part.chunk_bytes))
 
     def _answer(self, device: str, receipt: bytes) -> None:
         self._transport.publish(self._topics.control(device), messages.encode(SignedReceipt(receipt)))
@@ -210,6 +270,9 @@ class ReceiveLoop:
         if fetch is None:
             self.counts.unexpected += 1
             return
+        if number == 0 and len(payload) != min(fetch.part.chunk_bytes, fetch.part.bulk_bytes):
+            self._cut_otherwise(key, len(payload))
+            return
         new = fetch.part.write(number, payload)
         fetch.asked.discard(number)
         if not new:
@@ -220,6 +283,18 @@ class ReceiveLoop:
         fetch.stall_at, fetch.stalls = self._clock() + self._stall, 0
         if fetch.part.complete or len(fetch.asked) <= self._credit // 2:
             self._go_on(key)
+
+    def _cut_otherwise(self, key: tuple[str, bytes], size: int) -> None:
+        """Begin an image again in chunks of the size of its first one.
+
+        Raises:
+            MalformedEnvelope: no chunk of this image can be as long.
+        """
+        part = self._active[key].part
+        if not min(protocol.CHUNK_MIN_BYTES, part.bulk_bytes) <= size <= min(protocol.CHUNK_MAX_BYTES, part.bulk_bytes):
+            raise MalformedEnvelope("a chunk has a wrong length")
+        self._drop(key)
+        self._start(key, _Cut(part.verified, max(size, protocol.CHUNK_MIN_BYTES)))
 
     def _go_on(self, key: tuple[str, bytes]) -> None:
         fetch = self._active[key]
@@ -234,13 +309,16 @@ class ReceiveLoop:
 
     def _ask(self, fetch: _Fetch) -> None:
         numbers = fetch.part.missing(self._credit - len(fetch.asked), but=fetch.asked)
-        if not numbers:
-            return
+        if numbers:
+            fetch.asked.update(self._want(fetch, numbers))
+
+    def _want(self, fetch: _Fetch, numbers: list[int]) -> Iterator[int]:
+        """Ask for chunks, and return the numbers of those that one message could name."""
         manifest = fetch.part.verified.envelope.manifest
         want = Want(manifest.image_id, self._receiver, messages.ranges_of(numbers))
         self._transport.publish(self._topics.control(manifest.device), messages.encode(want))
-        fetch.asked.update(number for first, end in want.ranges for number in range(first, end))
         self.counts.wants += 1
+        return (number for first, end in want.ranges for number in range(first, end))
 
     def _ask_again(self) -> None:
         now = self._clock()

@@ -17,10 +17,19 @@ from edge import protocol
 from edge.envelope import sign
 from edge.envelope.keys import Trusted
 from edge.envelope.sign import Receipt
-from edge.errors import EnvelopeError, MessageTooLarge, MismatchedReceipt, NotConnected, ReceiptError, StorageError
+from edge.errors import (
+    EnvelopeError,
+    MessageTooLarge,
+    MismatchedReceipt,
+    NotConnected,
+    ReceiptError,
+    StorageError,
+    WrongAudience,
+)
 from edge.spool import Spool, SpooledImage
 from edge.transfer import messages
 from edge.transfer.messages import Offer, SignedReceipt, Topics, Want
+from edge.transfer.sparing import SparingLog
 from edge.transport.base import Message, Transport
 
 _LOG = logging.getLogger(__name__)
@@ -42,7 +51,6 @@ class _Outstanding:
     interval: float
     offer_at: float
     chunk_bytes: int = 0
-    claimer: str = ""
     served: int = 0  # chunks since the image was last known to be whole
     pending: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
@@ -85,6 +93,7 @@ class SendLoop:
         self._transport = transport
         self._spool = spool
         self._receivers = receivers
+        self._receiver_ids = {trusted.id for trusted in receivers.values()}
         self._topics = topics
         self._chunk_bytes = chunk_bytes
         self._outstanding_max = outstanding
@@ -99,6 +108,7 @@ class SendLoop:
         self._outstanding: OrderedDict[bytes, _Outstanding] = OrderedDict()
         self._lives: set[tuple[str, str]] = set()
         self._generation = 0
+        self._log = SparingLog(_LOG, clock=clock)
         self.counts = SendCounts()
 
     def subscribe(self) -> None:
@@ -198,10 +208,10 @@ class SendLoop:
                     self.counts.malformed += 1
         except ReceiptError as error:
             self.counts.refused_receipts += 1
-            _LOG.warning("receipt refused: %s", error.code)
+            self._log.warning("receipt refused: %s", error.code)
         except EnvelopeError as error:
             self.counts.malformed += 1
-            _LOG.warning("control message refused: %s", error.code)
+            self._log.warning("control message refused: %s", error.code)
         except StorageError as error:
             # The receipt could not be acted on durably: the image is offered again and the receipt comes again.
             _LOG.warning("receipt not recorded: %s", error.message)
@@ -211,6 +221,8 @@ class SendLoop:
 
     def _on_status(self, identity: str, payload: bytes) -> None:
         """Offer at once to a receiver that has just come online; its regular repetitions change nothing."""
+        if identity not in self._receiver_ids:
+            return
         life = (identity, _life_of_receiver(payload))
         # The receivers of a group have one id and several lives at once.
         if life[1] and life not in self._lives:
@@ -223,10 +235,10 @@ class SendLoop:
         each = self._outstanding.get(want.image_id)
         if each is None or not each.chunk_bytes:
             return  # receipted meanwhile, never ours, or not offered since the start
+        if want.receiver != each.image.envelope.manifest.audience:
+            # Chunks go to nobody else: what he would get he could not open, and the one it is for would wait for it.
+            raise WrongAudience("a want by another receiver than the one the image is for")
         self.counts.wants += 1
-        if each.claimer != want.receiver:
-            each.claimer = want.receiver
-            each.pending.clear()
         count = messages.chunk_count(each.image.envelope.manifest.bulk_bytes, each.chunk_bytes)
         if each.served >= count and want.ranges[0][0] == 0:
             # All of it was sent, and it is asked for from its start again: it came damaged, and the damage may be ours.
@@ -272,7 +284,8 @@ class SendLoop:
                 each.pending.clear()
                 self._check(each)
                 continue
-            topic = self._topics.chunk(each.claimer, self._device, each.image.image_id, number)
+            manifest = each.image.envelope.manifest
+            topic = self._topics.chunk(manifest.audience, self._device, manifest.image_id, number)
             self._transport.publish(topic, chunk)
             del each.pending[number]
             each.served += 1

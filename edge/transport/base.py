@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 from edge.errors import ConfigError, TransportError
-from edge.protocol import IDENTITY_PATTERN, WINDOW_PUBLISHES
+from edge.protocol import CHUNK_MAX_BYTES, IDENTITY_PATTERN, WINDOW_PUBLISHES
 
 PORT_PLAIN: Final = 1883
 PORT_TLS: Final = 8883
@@ -24,8 +24,14 @@ TOPIC_MAX_BYTES: Final = 256
 PACKET_MAX_BYTES: Final = 268_435_455
 """The longest MQTT packet body: four length bytes of seven bits (MQTT 5, section 1.5.5)."""
 
+PAYLOAD_MAX_BYTES: Final = CHUNK_MAX_BYTES
+"""No message of this protocol is longer; what somebody else sends that is, is dropped."""
+
 INBOX_MESSAGES: Final = 256
 """64 MiB of chunks: twice the credit of four images, so only a flood fills it."""
+
+INBOX_BYTES: Final = 128 * PAYLOAD_MAX_BYTES
+"""The credit of four images in the largest chunks: what a flood of long messages can take."""
 
 PUBLISH_TIMEOUT_SECONDS: Final = 2.0
 """Callers try again; what they wait for here is what a stop has to wait for when a broker hangs."""
@@ -165,7 +171,7 @@ class TransportCounts:
     """What happened since the start, in messages (or in events, where the name says so).
 
     `denied` counts publishes that the broker acknowledged with an error: an MQTT 3.1.1 broker hides them, so zero proves
-    nothing. `unheard` counts those for which nobody had subscribed. `dropped` counts messages that found the inbox full.
+    nothing. `unheard` counts those for which nobody had subscribed. `dropped` counts messages that found the inbox full or were too long.
     `refused_filters` counts subscriptions that were turned down, `faults` exceptions caught in the network thread.
     """
 

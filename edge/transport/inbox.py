@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from edge.transport.base import Message
+from edge.transport.base import INBOX_BYTES, PAYLOAD_MAX_BYTES, Message
 
 
 class Inbox:
-    """A bounded first-in first-out queue of at most `limit` messages."""
+    """A bounded first-in first-out queue of at most `limit` messages, whose payloads have at most INBOX_BYTES together."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._messages: deque[Message] = deque()
+        self._bytes = 0
         self._arrival = threading.Condition()
         self._closed = False
         self.received = 0
@@ -22,10 +23,12 @@ class Inbox:
     def put(self, message: Message) -> None:
         """Keep the message where there is room; count it as dropped where there is none."""
         with self._arrival:
-            if len(self._messages) >= self._limit:
+            size = len(message.payload)
+            if len(self._messages) >= self._limit or size > PAYLOAD_MAX_BYTES or self._bytes + size > INBOX_BYTES:
                 self.dropped += 1
                 return
             self._messages.append(message)
+            self._bytes += size
             self.received += 1
             self._arrival.notify()
 
@@ -33,7 +36,11 @@ class Inbox:
         """Return the oldest message, waiting up to `timeout` seconds; None where none came or the inbox is closed."""
         with self._arrival:
             self._arrival.wait_for(lambda: self._messages or self._closed, timeout)
-            return self._messages.popleft() if self._messages else None
+            if not self._messages:
+                return None
+            message = self._messages.popleft()
+            self._bytes -= len(message.payload)
+            return message
 
     def close(self) -> None:
         """Wake everyone who waits; what is already there can still be taken."""

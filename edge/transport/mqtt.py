@@ -19,9 +19,18 @@ from typing import Any, Concatenate, Final, ParamSpec
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from edge.errors import BrokerUnreachable, ConfigError, TransportError
-from edge.transport.base import BrokerSettings, Message, Transport
+from edge.transport.base import (
+    PAYLOAD_MAX_BYTES,
+    TOPIC_MAX_BYTES,
+    BrokerSettings,
+    Message,
+    Transport,
+    publish_packet_bytes,
+)
 from edge.transport.diagnosis import explain_dialling, explain_refusal, explain_silence, read_password, tls_context
 from edge.transport.link import Link, Session
 
@@ -119,8 +128,13 @@ class _Connection(Session):
             TransportError: It did not come to that.
         """
         settings = self.owner.settings
-        # clean_start is for MQTT 5 alone; paho refuses any other value beside 3.1.1, where the constructor has said it.
-        options: dict[str, Any] = {"clean_start": True} if self.protocol == _V5 else {}
+        options: dict[str, Any] = {}
+        if self.protocol == _V5:
+            # clean_start is for MQTT 5 alone; paho refuses any other value beside 3.1.1, where the constructor has said it.
+            # paho puts a packet together before anybody sees its length: the broker is told to send none that is too long.
+            limits: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            limits.MaximumPacketSize = publish_packet_bytes(TOPIC_MAX_BYTES, PAYLOAD_MAX_BYTES)
+            options = {"clean_start": True, "properties": limits}
         try:
             self.client.connect(settings.address.host, settings.address.port, settings.keepalive, **options)
         except (OSError, ValueError) as error:

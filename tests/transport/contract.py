@@ -11,7 +11,7 @@ import pytest
 
 from edge.errors import BrokerUnreachable, NotConnected
 from edge.protocol import CHUNK_BYTES
-from edge.transport.base import Message, Transport
+from edge.transport.base import PAYLOAD_MAX_BYTES, Message, Transport
 
 # How long a test waits for what must happen, and how long it looks out for what must not.
 SOON = 15.0
@@ -255,6 +255,13 @@ class TransportContract:
         sender.publish("t/x", b"after")
         assert receiver.receive(SOON) == Message("t/x", b"after")
         assert receiver.counts.received == 6
+
+    def test_a_message_longer_than_any_of_the_protocol_reaches_nobody(self, world: World) -> None:
+        receiver, sender = started(world, "t/#"), started(world)
+        sender.publish("t/x", bytes(PAYLOAD_MAX_BYTES + 1000))
+        sender.publish("t/x", bytes(PAYLOAD_MAX_BYTES))
+        assert [len(message.payload) for message in received(receiver, 1)] == [PAYLOAD_MAX_BYTES]
+        assert receiver.counts.received == 1
 
     def test_a_fault_in_the_network_thread_costs_one_message(
         self, world: World, monkeypatch: pytest.MonkeyPatch

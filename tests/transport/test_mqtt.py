@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -296,7 +297,7 @@ class TestVersions:
         monkeypatch.setattr(mqtt, "_PROBE_SECONDS", 0.2)
         monkeypatch.setattr(mqtt, "_TURN_SECONDS", 0.1)
 
-    # amqtt refuses an MQTT 5 greeting without a will in so many words; one with a will it never answers.
+    # amqtt hangs up on an MQTT 5 greeting that names a limit; one with a will it never answers.
     @pytest.mark.parametrize("will", [None, Message("status/dev", b"offline")])
     def test_an_older_broker_is_spoken_to_in_its_version(self, connect: Connect, will: Message | None) -> None:
         with Amqtt() as broker:
@@ -310,10 +311,21 @@ class TestVersions:
             assert client.protocol == "3.1.1"
 
     def test_an_older_broker_is_reported_where_mqtt_5_is_demanded(self, connect: Connect) -> None:
-        with Amqtt() as broker:
-            client = connect(broker.url, protocol="5")
+        def refuse() -> None:
+            # MQTT 3.1.1, section 3.2.2.3: "unacceptable protocol version".
+            with contextlib.suppress(OSError):
+                while True:
+                    caller, _ = old.accept()
+                    with caller:
+                        caller.recv(4096)
+                        caller.sendall(b"\x20\x02\x00\x01")
+
+        with socket.create_server((HOST, 0)) as old:
+            threading.Thread(target=refuse, daemon=True).start()
+            client = connect(f"mqtt://{HOST}:{old.getsockname()[1]}", protocol="5")
             assert eventually(lambda: isinstance(client.last_error, BrokerRefused))
             assert "version" in str(client.last_error)
+            old.shutdown(socket.SHUT_RDWR)  # wakes the thread; closing alone does not
 
     def test_a_listener_that_never_answers_is_told_from_one_that_is_absent(self, connect: Connect) -> None:
         with socket.create_server((HOST, 0)) as mute:
