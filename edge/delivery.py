@@ -35,6 +35,7 @@ class Delivery:
         self._ledger = ledger
         self._spool = spool
         self._timestamp = timestamp
+        self.originals_wait = False
 
     def offered(self, image: SpooledImage) -> None:
         """Record that an image has been offered."""
@@ -137,6 +138,20 @@ class Delivery:
                 continue
             self._spool.take_back(image)
 
+    def dispose_again(self) -> None:
+        """Try those originals once more that could not be moved or deleted: the folder may have been read-only.
+
+        It belongs to the thread that hands receipts on.
+        """
+        self.originals_wait = False
+        try:
+            for entry in self._ledger.entries({FileState.RECEIPTED}):
+                self._sweep(entry)
+                self._dispose(entry)
+        except StorageError as error:
+            _LOG.warning("originals stay: %s", error.message)
+            self.originals_wait = True
+
     def _dispose(self, entry: LedgerEntry) -> None:
         """Dispose of the original of a receipted image, if it is still there."""
         path = self._folder / entry.relative
@@ -173,8 +188,9 @@ class Delivery:
         try:
             dispose(file, entry.sha256 or b"", policy=self._watch.original, move_to=self._watch.move_to)
         except EdgeError as error:
-            # The image is safe at the hospital; the original stays where it is until the next start.
+            # The image is safe at the hospital; the original stays where it is for now.
             _LOG.warning("the original of image %s stays: %s", entry.image_id, error.code)
+            self.originals_wait = True
             return False
         return True
 
