@@ -23,7 +23,7 @@ from edge.config import ReceiverConfig
 from edge.envelope import sign
 from edge.envelope.metadata import Metadata
 from edge.envelope.sign import Receipt, ReceiptStatus, SignedEnvelope, VerifiedManifest
-from edge.errors import EdgeError, EnvelopeError, NotConnected, ReplayedEnvelope, StorageError
+from edge.errors import EdgeError, EnvelopeError, NotConnected, ReplayedEnvelope, StorageError, StoreFull
 from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
 from edge.transfer.messages import Topics
@@ -33,6 +33,8 @@ from edge.transport.base import Message, Transport
 
 _LOG = logging.getLogger(__name__)
 _STATUS_SECONDS: Final = 60.0
+_SPARE_BYTES: Final = 64 * 1024 * 1024
+"""Free space to leave beside a bulk and its plain image: the catalogue and the next receipt need a disk too."""
 _PART_SECONDS: Final = 30 * 86_400.0
 """A part that has not grown for so long is removed: its device gave the image up, or offers it again from the start."""
 _PART_NAME: Final = re.compile(rf"({protocol.IDENTITY_PATTERN})-([0-9a-f]{{32}})\.(?:part|have|key)")
@@ -86,6 +88,7 @@ class Receiver:
         self._boot = secrets.token_hex(8)
         self._generation = 0
         self._status_at = 0.0
+        self._refusal: StorageError | None = None
         self._loop = ReceiveLoop(
             receiver=keyring.receiver_id,
             transport=transport,
@@ -158,7 +161,25 @@ class Receiver:
         if known is not None:
             self.counts.repeated += 1
             return self._receipt(signed, ReceiptStatus(known.status), known.reason)
+        try:
+            self._require_room(manifest)
+        except StorageError as error:
+            # Nothing is asked for and nothing answered: the device keeps its image, and offers it again.
+            self._on_refusal(error)
+            return None
         return verified
+
+    def _require_room(self, manifest: sign.Manifest) -> None:
+        """Insist that an image can be fetched, deciphered and stored; one of which a part is here has its room.
+
+        Raises:
+            StoreFull: it cannot.
+            StorageError: the disk does not say.
+        """
+        if not (self._parts / f"{manifest.device}-{manifest.image_id.hex()}.part").exists():
+            need = 2 * manifest.bulk_bytes + _SPARE_BYTES
+            if self._least_free() < need:
+                raise StoreFull("the receiver's disk has no room for this image")
 
     def finish(self, part: PartFile) -> bytes | None:
         """Open and store a complete bulk, and answer for it; None where another try is needed."""
@@ -178,6 +199,7 @@ class Receiver:
             self._store(part, envelope)
         except StorageError as error:
             _LOG.warning("image %s not stored yet: %s", name, error.message)
+            self._on_refusal(error)
             return None
         except EdgeError as error:
             self.counts.rejected += 1
@@ -185,6 +207,7 @@ class Receiver:
             self._move_aside(part, error)
             self.archive.catalogue.record_rejected(signed, error.code, received_at=self._timestamp())
             return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
+        self._on_refusal(None)
         self.counts.stored += 1
         _LOG.info("image %s from %s stored", name, signed.manifest.device)
         part.remove()
@@ -234,6 +257,16 @@ class Receiver:
 
     # --- status -----------------------------------------------------------------------------------------------------
 
+    def _on_refusal(self, refusal: StorageError | None) -> None:
+        """Note what the disk refused, or that it works again; the status says so at once."""
+        if (refusal and refusal.code) != (self._refusal and self._refusal.code):
+            if refusal is not None:
+                _LOG.error("images are not stored now: %s (%s); %s", refusal.message, refusal.code, refusal.hint)
+            else:
+                _LOG.info("images are stored again")
+            self._status_at = self._clock()
+        self._refusal = refusal
+
     def _publish_status(self) -> None:
         try:
             self._transport.publish(self.topics.status(self._keyring.receiver_id), self._status("online"), retain=True)
@@ -252,15 +285,28 @@ class Receiver:
             "stored": self.counts.stored,
             "rejected": self.counts.rejected,
             "free_bytes": self._free_bytes(),
+            "alarms": self._alarms(),
         }
         return json.dumps(status).encode()
+
+    def _alarms(self) -> list[str]:
+        """Return the codes of what keeps images from being stored (README.md, "Alarms")."""
+        try:
+            full = self._least_free() < _SPARE_BYTES
+        except StorageError as error:
+            return [error.code]
+        refusal = self._refusal or (StoreFull("the receiver's disk is all but full") if full else None)
+        return [refusal.code] if refusal else []
 
     def _free_bytes(self) -> int | None:
         """Return how much room the store has, None where it does not answer: a share may have gone."""
         try:
-            return durable.free_bytes(self._config.receiver.store)
+            return self.archive.free_bytes()
         except StorageError:
             return None
+
+    def _least_free(self) -> int:
+        return min(durable.free_bytes(self._parts), self.archive.free_bytes())
 
     def _timestamp(self) -> str:
         return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
