@@ -13,7 +13,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,7 +150,7 @@ class Daemon:
             offer_first=config.transfer.offer_first,
             offer_max=config.transfer.offer_max,
             clock=clock,
-            on_offered=self._delivery.offered,
+            on_offered=self._offered,
             on_receipt=self._receipted,
             on_damaged=self._damaged,
         )
@@ -159,6 +160,7 @@ class Daemon:
         self._status_at = 0.0
         self._dispose_at = 0.0
         self._said: tuple[object, ...] = ()
+        self._refusal = ""
         self._progress_at = clock()
         self._resting = True
         self._failure: BaseException | None = None
@@ -247,8 +249,13 @@ class Daemon:
     def alarms(self) -> tuple[str, ...]:
         """Return the codes of what does not work now (README.md, "Alarms"). Any thread may read them."""
         stalled = not self._resting and self._clock() - self._progress_at > _STALLED_SECONDS
-        own = ((stalled, ALARM_STALLED), (self._delivery.originals_wait, ALARM_ORIGINALS))
-        return (*self._loader.alarms, *(alarm for stands, alarm in own if stands), *self._sealer.alarms)
+        own = (
+            (stalled, ALARM_STALLED),
+            (self._delivery.originals_wait, ALARM_ORIGINALS),
+            (self._refusal, self._refusal),
+        )
+        alarms = (*self._loader.alarms, *(alarm for stands, alarm in own if stands), *self._sealer.alarms)
+        return tuple(dict.fromkeys(alarms))
 
     def _sealed(self, sealed: Sealed, image: SpooledImage) -> None:
         self._progress_at = self._clock()
@@ -269,8 +276,23 @@ class Daemon:
         except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the daemon, which raises it
             self._failure = error
 
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Raise the alarm where the disk refuses what delivery has to record, and end it where it no longer does."""
+        try:
+            yield
+        except StorageError as error:
+            self._refusal = error.code
+            raise
+        self._refusal = ""
+
+    def _offered(self, image: SpooledImage) -> None:
+        with self._noted():
+            self._delivery.offered(image)
+
     def _receipted(self, image: SpooledImage, receipt: Receipt) -> None:
-        self._delivery.receipted(image, receipt)
+        with self._noted():
+            self._delivery.receipted(image, receipt)
         self._on_receipt(receipt)
         if self._loader.holds:
             # There is room now. Otherwise a receipt is no reason to list a folder of thousands of files.

@@ -153,7 +153,13 @@ class Loader:
     def _hold(self, listing: list[FoundFile], settled: tuple[SettledFile, ...]) -> None:
         """Add what has just settled to what is held; what is gone, or no longer as it was, is the next looks' matter."""
         there = {(file.relative, file.inode, file.size, file.mtime_ns) for file in listing}
+        inodes = {(file.device, file.inode) for file in listing}
         held = (*self._held.values(), *settled)
+        if self._watcher.complete:
+            for file in held:
+                if (file.device, file.inode) not in inodes:
+                    # Renamed, it would be listed still. Whoever removed it has to know that nobody else has it.
+                    _LOG.error("a finished file was removed before it could be carried")
         self._held = {
             file.relative: file for file in held if (file.relative, file.inode, file.size, file.mtime_ns) in there
         }

@@ -11,6 +11,7 @@ import resource
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,22 @@ def test_a_disk_that_turned_read_only_is_named_and_after_its_repair_all_goes_on(
         check_whole(site.state / "ledger.sqlite")
 
 
+def test_a_disk_that_refuses_to_record_receipts_is_named_though_no_file_comes(
+    site: Site, hospital: Hospital, broker: MemoryBroker, ear: Ear
+) -> None:
+    image = site.root / "disk.img"
+    with disk(site.state, image, size=64 << 20), RunningDaemon(site, MemoryTransport(broker)):
+        site.scan("a.png", png("a"))
+        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+        remount(site.state, "abort")
+        with RunningReceiver(hospital, MemoryTransport(broker)):
+            ear.hears("disk-read-only")
+        assert len(site.spooled()) == 1
+    with disk(site.state, image, size=64 << 20), RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker).all_arrived
+    assert len(hospital.catalogue()) == 1
+
+
 def test_a_disk_that_loses_what_is_written_is_named_and_nothing_that_it_lost_counts_as_sealed(
     site: Site, receiving: Hospital, broker: MemoryBroker, ear: Ear, tmp_path: Path
 ) -> None:
@@ -186,16 +203,25 @@ def photograph(moment: str) -> bytes:
     return file.getvalue()
 
 
+def _limit(pid: int, spare: int) -> int:
+    """Return the limit that leaves a process so many descriptors to open."""
+    taken = {int(each) for each in os.listdir(f"/proc/{pid}/fd")}
+    free = (number for number in range(1 << 16) if number not in taken)
+    return next(islice(free, spare, None))
+
+
 @pytest.mark.mosquitto
-def test_a_process_without_descriptors_names_it_and_blames_no_file(stage: Callable[[], Stage], mqtt_ear: Ear) -> None:
+@pytest.mark.parametrize("spare", [1, 4])
+def test_a_process_without_descriptors_names_it_and_blames_no_file(
+    stage: Callable[[], Stage], mqtt_ear: Ear, spare: int
+) -> None:
     here = stage()
     here.environment = {"EDGE_ENCRYPTOR_WATCH_POLL": "always", "EDGE_ENCRYPTOR_LIMITS_INSPECT_TIMEOUT": "60"}
     device, receiver = here.start("device", once=False), here.start("receiver")
     try:
         until(lambda: device.connected and receiver.connected)
-        open_now = max(int(each) for each in os.listdir(f"/proc/{device.pid}/fd"))
         limits = resource.prlimit(device.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(device.pid, resource.RLIMIT_NOFILE, (open_now + 1, limits[1]))
+        resource.prlimit(device.pid, resource.RLIMIT_NOFILE, (_limit(device.pid, spare), limits[1]))
         images = {f"{number}.jpg": photograph(f"2026:11:2{number} 09:30:00") for number in range(4)}
         here.scan(images)
         until(lambda: set(mqtt_ear.alarms) & {"too-many-open-files", "folder-paused"})
