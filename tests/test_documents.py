@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edge import protocol
+from edge import daemon, deriving, loading, protocol
 from edge.cli import encryptor, receiver
 from edge.deriving import ALARM_FEATURES, ALARM_PARAMETERS
-from edge.errors import EdgeError, ExitCode
+from edge.errors import EdgeError, ExitCode, StorageError
 from edge.intake.states import FileState
+from edge.loading import ALARM_PAUSED
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -45,6 +46,21 @@ def test_every_state_is_explained():
         assert re.search(rf"\b{state.value}\b", README), state
 
 
+def test_every_alarm_is_explained():
+    table = README.partition("### Alarms")[2].partition("###")[0]
+    explained = {
+        code for row in re.findall(r"^\| ([a-z][a-z, -]+) \|", table, re.MULTILINE) for code in row.split(", ")
+    }
+    own = {
+        value
+        for module in (loading, daemon, deriving)
+        for name, value in vars(module).items()
+        if name.startswith("ALARM_")
+    }
+    disk = {kind("x").code for kind in StorageError.__subclasses__() if kind.retryable} | {StorageError("x").code}
+    assert explained - {"alarm"} == own | disk
+
+
 def test_every_refusal_of_the_protocol_has_a_class():
     def codes(kind):
         yield kind("x").code if kind.__init__ is EdgeError.__init__ else kind().code
@@ -52,7 +68,7 @@ def test_every_refusal_of_the_protocol_has_a_class():
             yield from codes(child)
 
     named = set(re.findall(r"`([a-z]+-[a-z-]+)`", PROTOCOL)) - {"stored", "rejected"}
-    others = {"edge-encryptor", "edge-receiver", ALARM_PARAMETERS, ALARM_FEATURES}
+    others = {"edge-encryptor", "edge-receiver", ALARM_PARAMETERS, ALARM_FEATURES, ALARM_PAUSED}
     assert named - others <= set(codes(EdgeError))
 
 
