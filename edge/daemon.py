@@ -124,7 +124,12 @@ class Daemon:
         poll = {"auto": None, "always": True, "never": False}[config.watch.poll]
         self._watcher = Watcher(folder, poll=poll, ignore=(*DEFAULT_IGNORED, *config.watch.ignore))
         self._delivery = Delivery(
-            folder=folder, watch=config.watch, ledger=self._ledger, spool=self._spool, timestamp=self._timestamp
+            folder=folder,
+            is_there=self._watcher.is_there,
+            watch=config.watch,
+            ledger=self._ledger,
+            spool=self._spool,
+            timestamp=self._timestamp,
         )
         self._loader = Loader(
             config=config,
@@ -154,8 +159,12 @@ class Daemon:
             on_receipt=self._receipted,
             on_damaged=self._damaged,
         )
-        for image in self._delivery.recover():
-            self._loop.add(image)
+        try:
+            for image in self._delivery.recover():
+                self._loop.add(image)
+        except BaseException:
+            self.close()
+            raise
         self._boot = secrets.token_hex(8)
         self._status_at = 0.0
         self._dispose_at = 0.0

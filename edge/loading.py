@@ -11,7 +11,8 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Final
 
 from edge.config import DeviceConfig
@@ -117,35 +118,37 @@ class Loader:
         Raises:
             StorageError: the disk refused; `next_look` says when to try again, and nothing is forgotten until then.
         """
+        with self._told():
+            self.next_look = self._retry_at()
+            listing = list(self._watcher.listing())
+            self._say_how_the_folder_is_watched()
+            self._ledger.observe_all(listing, now=self._timestamp())
+            if self._watcher.complete:
+                self._ledger.forget_vanished({file.relative for file in listing})
+            while self._again:
+                self._settler.forget(self._again.popleft())
+            result = self._settler.look(listing, self._clock())
+            self.next_look = result.next_look
+            self._hold(listing, result.settled)
+            refusal = self._carry_held(stop)
+            stuck = self._settler.stuck(self._clock())
+            for each in stuck:
+                self._on_stuck(each)
+            self.next_look = self._settler.next_look(self._clock())
+            if self._held and not isinstance(refusal, SpoolFull):
+                # Nobody says when the disk works again; where the spool is full, a receipt does.
+                self.next_look = self._clock() if refusal is None else self._retry_at()
+            self._counts = self._ledger.counts()
+        self._say_whether_it_waits(refusal)
+        return not result.settled and not self._held and result.waiting <= len(stuck)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            return self._take_in(stop)
+            yield
         except StorageError as error:
             self._say_whether_it_waits(error)
             raise
-
-    def _take_in(self, stop: threading.Event) -> bool:
-        self.next_look = self._retry_at()
-        listing = list(self._watcher.listing())
-        self._say_how_the_folder_is_watched()
-        self._ledger.observe_all(listing, now=self._timestamp())
-        if self._watcher.complete:
-            self._ledger.forget_vanished({file.relative for file in listing})
-        while self._again:
-            self._settler.forget(self._again.popleft())
-        result = self._settler.look(listing, self._clock())
-        self.next_look = result.next_look
-        self._hold(listing, result.settled)
-        refusal = self._carry_held(stop)
-        stuck = self._settler.stuck(self._clock())
-        for each in stuck:
-            self._on_stuck(each)
-        self.next_look = self._settler.next_look(self._clock())
-        if self._held and not isinstance(refusal, SpoolFull):
-            # Nobody says when the disk works again; where the spool is full, a receipt does.
-            self.next_look = self._clock() if refusal is None else self._retry_at()
-        self._say_whether_it_waits(refusal)
-        self._counts = self._ledger.counts()
-        return not result.settled and not self._held and result.waiting <= len(stuck)
 
     def _retry_at(self) -> float:
         return self._clock() + self._config.watch.settle

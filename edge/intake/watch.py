@@ -63,7 +63,7 @@ class ListingReport:
 class Watcher:
     """Wake when something may have happened in a folder, and list what is there.
 
-    `wait` and `listing` belong to one thread; `wake` and `close` may be called from any.
+    `wait` and `listing` belong to one thread; `is_there`, `wake` and `close` may be called from any.
 
     Args:
         folder: the scanner's folder; it may be missing, and it may come and go.
@@ -182,6 +182,12 @@ class Watcher:
         self._hinted = self._nudged = False
         return True
 
+    def is_there(self) -> bool:
+        """Look at the folder itself now, and return whether what it lacks is really gone."""
+        if self._tend():
+            self.wake()
+        return not self.paused
+
     def wake(self) -> None:
         """End the present wait, or the next one, at once."""
         with self._condition:
@@ -265,15 +271,16 @@ class Watcher:
 
         Only the second shortage in a row counts, because a folder made this moment is not watched yet.
         """
-        if self._events is None or folders <= self._covered:
-            return
-        watched = self._events.watched_folders()
-        if watched is None or watched >= folders:
-            self._covered, self._short = folders, False
-        elif self._short:
-            self._fall_back(NO_WATCHES_LEFT)
-        else:
-            self._short = True
+        with self._arming:
+            if self._events is None or folders <= self._covered:
+                return
+            watched = self._events.watched_folders()
+            if watched is None or watched >= folders:
+                self._covered, self._short = folders, False
+            elif self._short:
+                self._fall_back(NO_WATCHES_LEFT)
+            else:
+                self._short = True
 
     def _tend(self) -> bool:
         """Look at the folder itself and at the event threads; pause, resume or arm again. True if anything changed."""
@@ -308,10 +315,11 @@ class Watcher:
         return details.st_dev, details.st_ino
 
     def _pause(self, reason: str) -> bool:
-        changed = reason != self._pause_reason
-        self._disarm()
-        self._identity, self._pause_reason = None, reason
-        return changed
+        with self._arming:
+            changed = reason != self._pause_reason
+            self._disarm()
+            self._identity, self._pause_reason = None, reason
+            return changed
 
     def _arm(self, identity: tuple[int, int]) -> None:
         self._disarm()

@@ -21,7 +21,7 @@ from edge.intake.ledger import FileState, Ledger
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.faults.ear import Ear
 from tests.faults.fuse import share
-from tests.faults.mounts import mount, mounted, remount, unmount
+from tests.faults.mounts import disk, mount, mounted, remount, unmount
 from tests.faults.stage import ROOT, Stage
 from tests.world import Hospital, RunningDaemon, RunningReceiver, Site, UnhurriedTransport, png, until
 
@@ -122,6 +122,26 @@ def test_originals_of_a_read_only_folder_wait_with_an_alarm_until_it_can_be_writ
     moved = [each.read_bytes() for each in (site.root / "moved").rglob("*") if each.is_file()]
     assert moved == ([png("a")] if original == "move" else [])
     assert len(receiving.catalogue()) == 1
+
+
+def test_originals_on_a_share_that_is_gone_when_their_receipts_come_are_disposed_of_once_it_is_back(
+    site: Site, hospital: Hospital, broker: MemoryBroker, ear: Ear
+) -> None:
+    site.settings = {"watch.original": "delete", "watch.rescan": 0.3}
+    image = site.root / "share.img"
+    with disk(site.scans, image, size=16 << 20):
+        path = site.scan("a.png", png("a"))
+        with RunningDaemon(site, MemoryTransport(broker)):
+            until(lambda: len(site.spooled()) == 1)
+            unmount(site.scans)
+            with RunningReceiver(hospital, MemoryTransport(broker)):
+                ear.hears("originals-waiting")
+            assert site.states() == {"a.png": FileState.RECEIPTED}
+            with disk(site.scans, image, size=16 << 20):
+                until(lambda: not path.exists())
+                until(lambda: site.states() == {"a.png": FileState.DISPOSED})
+                ear.hears_the_end_of("originals-waiting")
+    assert hospital.contents() == [png("a")]
 
 
 # --- how files are written ------------------------------------------------------------------------------------------
@@ -361,9 +381,10 @@ def test_a_folder_is_looked_at_while_thousands_of_its_files_are_carried(
         path = site.scan(f"{number:03d}.png", png(str(number), 500))
         os.utime(path, (1_700_000_000 + number,) * 2)
     with RunningDaemon(site, MemoryTransport(broker)):
-        until(lambda: len(site.spooled()) > 3 or len(receiving.contents()) > 3)
-        early = site.scan("early.png", png("early", 500))
-        os.utime(early, (1_600_000_000,) * 2)
-        until(lambda: "early.png" in site.states())
-        assert FileState.SEEN in site.states().values()
+        until(lambda: len(site.spooled()) + len(receiving.contents()) > 2)
+        site.scan("early.png", png("early", 500))
         until(lambda: len(receiving.contents()) == 26)
+    with Ledger.open_read_only(site.state / "ledger.sqlite") as ledger:
+        found = {entry.relative: entry.first_seen for entry in ledger.entries()}
+        sealed = [event.at for entry in ledger.entries() for event in ledger.history(entry) if event.state == "sealed"]
+    assert sum(at > found["early.png"] for at in sealed) > 1  # not only it was sealed after it was found
