@@ -32,7 +32,8 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Every durable step killed and its power cut, and 200 images over 110 random kills: about 25 minutes. mosquitto is needed.
+# Every durable step killed and its power cut, 200 images over 110 random kills, 30,000 files at once, and the longer forms
+# of what disks, readers and limits do: about 26 minutes. mosquitto is needed; as root, file systems are mounted too.
 faults: $(VENV)/.test
 	$(BIN)/python -m pytest -m faults tests/faults
 

@@ -169,7 +169,7 @@ class Daemon:
         self._status_at = 0.0
         self._dispose_at = 0.0
         self._said: tuple[object, ...] = ()
-        self._refusal = ""
+        self._refusal: StorageError | None = None
         self._progress_at = clock()
         self._resting = True
         self._failure: BaseException | None = None
@@ -258,10 +258,11 @@ class Daemon:
     def alarms(self) -> tuple[str, ...]:
         """Return the codes of what does not work now (README.md, "Alarms"). Any thread may read them."""
         stalled = not self._resting and self._clock() - self._progress_at > _STALLED_SECONDS
+        refusal = self._refusal
         own = (
             (stalled, ALARM_STALLED),
             (self._delivery.originals_wait, ALARM_ORIGINALS),
-            (self._refusal, self._refusal),
+            (refusal, refusal.code if refusal else ""),
         )
         alarms = (*self._loader.alarms, *(alarm for stands, alarm in own if stands), *self._sealer.alarms)
         return tuple(dict.fromkeys(alarms))
@@ -291,9 +292,9 @@ class Daemon:
         try:
             yield
         except StorageError as error:
-            self._refusal = error.code
+            self._refusal = error
             raise
-        self._refusal = ""
+        self._refusal = None
 
     def _offered(self, image: SpooledImage) -> None:
         with self._noted():
@@ -326,6 +327,7 @@ class Daemon:
         self._status_at = self._clock() + _STATUS_SECONDS
 
     def _status(self, state: str) -> bytes:
+        refusal = self._refusal
         status = {
             "id": self._config.device.id,
             "role": "device",
@@ -334,7 +336,7 @@ class Daemon:
             "version": __version__,
             "watching": self._loader.watching,
             "paused": self._loader.paused,
-            "waits": self._loader.waits,
+            "waits": self._loader.waits or (refusal.message if refusal else ""),
             "alarms": list(self.alarms),
         }
         return json.dumps(status | self._figures()).encode()

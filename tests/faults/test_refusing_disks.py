@@ -27,7 +27,7 @@ from edge.transport.mqtt import MqttTransport
 from tests.brokers import Mosquitto
 from tests.faults.ear import Ear
 from tests.faults.mounts import disk, fill, mounted, remount
-from tests.faults.stage import Stage, check_whole
+from tests.faults.stage import PATIENCE_SECONDS, Stage, check_whole
 from tests.world import (
     RECEIVER,
     Hospital,
@@ -211,7 +211,7 @@ def _limit(pid: int, spare: int) -> int:
 
 
 @pytest.mark.mosquitto
-@pytest.mark.parametrize("spare", [1, 4])
+@pytest.mark.parametrize("spare", [pytest.param(1, marks=pytest.mark.faults), 4])
 def test_a_process_without_descriptors_names_it_and_blames_no_file(
     stage: Callable[[], Stage], mqtt_ear: Ear, spare: int
 ) -> None:
@@ -219,16 +219,16 @@ def test_a_process_without_descriptors_names_it_and_blames_no_file(
     here.environment = {"EDGE_ENCRYPTOR_WATCH_POLL": "always", "EDGE_ENCRYPTOR_LIMITS_INSPECT_TIMEOUT": "60"}
     device, receiver = here.start("device", once=False), here.start("receiver")
     try:
-        until(lambda: device.connected and receiver.connected)
+        until(lambda: device.connected and receiver.connected, seconds=PATIENCE_SECONDS)
         limits = resource.prlimit(device.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(device.pid, resource.RLIMIT_NOFILE, (_limit(device.pid, spare), limits[1]))
         images = {f"{number}.jpg": photograph(f"2026:11:2{number} 09:30:00") for number in range(4)}
         here.scan(images)
-        until(lambda: set(mqtt_ear.alarms) & {"too-many-open-files", "folder-paused"})
+        until(lambda: set(mqtt_ear.alarms) & {"too-many-open-files", "folder-paused"}, seconds=PATIENCE_SECONDS)
         assert "open files" in mqtt_ear.last["waits"] + mqtt_ear.last["paused"]
         resource.prlimit(device.pid, resource.RLIMIT_NOFILE, limits)
-        until(lambda: sorted(here.stored().values()) == sorted(images.values()), seconds=60.0)
-        until(lambda: mqtt_ear.alarms == [])
+        until(lambda: sorted(here.stored().values()) == sorted(images.values()), seconds=PATIENCE_SECONDS)
+        until(lambda: mqtt_ear.alarms == [], seconds=PATIENCE_SECONDS)
         captured = {entry.relative: (entry.captured[:10], entry.capture_source[:4]) for entry in here.ledger()}
         # Had a file been blamed, its time would be that of its modification.
         assert captured == {f"{number}.jpg": (f"2026-11-2{number}", "exif") for number in range(4)}
@@ -242,7 +242,7 @@ def test_a_process_without_descriptors_names_it_and_blames_no_file(
 # --- the receiver ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["store", "state"])
+@pytest.mark.parametrize("where", ["store", pytest.param("state", marks=pytest.mark.faults)])
 def test_a_full_receiver_gives_no_receipt_names_it_and_goes_on_by_itself(
     site: Site, hospital: Hospital, broker: MemoryBroker, where: str
 ) -> None:

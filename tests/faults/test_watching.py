@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from edge.intake.ledger import FileState, Ledger
+from edge.intake.watch import Watcher
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.faults.ear import Ear
 from tests.faults.fuse import share
 from tests.faults.mounts import disk, mount, mounted, remount, unmount
-from tests.faults.stage import ROOT, Stage
+from tests.faults.stage import PATIENCE_SECONDS, ROOT, Stage
 from tests.world import Hospital, RunningDaemon, RunningReceiver, Site, UnhurriedTransport, png, until
 
 
@@ -240,9 +241,9 @@ def _stalled(stage: Stage, burst: Callable[[], None], files: int, *, patience: f
     stage.environment = {"EDGE_ENCRYPTOR_WATCH_RESCAN": "600", "EDGE_ENCRYPTOR_WATCH_POLL": "never"}
     device = stage.start("device", once=False)
     try:
-        until(lambda: device.connected)
+        until(lambda: device.connected, seconds=patience)
         stage.scan({"first.png": png("first")})
-        until(lambda: [entry.state for entry in stage.ledger()] == [FileState.OFFERED])
+        until(lambda: [entry.state for entry in stage.ledger()] == [FileState.OFFERED], seconds=patience)
         os.kill(device.pid, signal.SIGSTOP)
         burst()
         os.kill(device.pid, signal.SIGCONT)
@@ -258,7 +259,7 @@ def _stalled(stage: Stage, burst: Callable[[], None], files: int, *, patience: f
 @pytest.mark.mosquitto
 def test_files_whose_events_the_kernel_dropped_are_found_and_the_overflow_is_told(stage: Callable[[], Stage]) -> None:
     here = stage()
-    said = _stalled(here, lambda: overflow(here.scans, 20, renames=9000), 20, patience=60.0)
+    said = _stalled(here, lambda: overflow(here.scans, 20, renames=9000), 20, patience=PATIENCE_SECONDS)
     assert "Traceback" not in said
 
 
@@ -323,12 +324,16 @@ def test_a_share_is_polled_and_the_reason_is_shown(
     server = site.root / "server"
     server.mkdir()
     with share(server, site.scans):
-        with RunningDaemon(site, MemoryTransport(broker)):
-            until(lambda: "fuse.share" in ear.last.get("watching", ""))
+        with Watcher(site.scans, poll_interval=0.05) as watcher:
+            assert watcher.polling
+            assert list(watcher.listing()) == []
             # The server writes it: nothing on this side is told.
             (server / "a.png").write_bytes(png("a"))
+            until(lambda: watcher.wait(1) and [found.relative for found in watcher.listing()] == ["a.png"])
+        with RunningDaemon(site, MemoryTransport(broker)):
             until(lambda: receiving.contents() == [png("a")])
-        assert ear.heard[-2]["alarms"] == []
+            until(lambda: "fuse.share" in ear.last.get("watching", ""))
+            assert ear.alarms == []
     assert "raise no events on fuse.share" in caplog.text
 
 
