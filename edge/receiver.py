@@ -89,6 +89,7 @@ class Receiver:
         self._generation = 0
         self._status_at = 0.0
         self._refusal: StorageError | None = None
+        self._need = 0
         self._loop = ReceiveLoop(
             receiver=keyring.receiver_id,
             transport=transport,
@@ -177,8 +178,8 @@ class Receiver:
             StorageError: the disk does not say.
         """
         if not (self._parts / f"{manifest.device}-{manifest.image_id.hex()}.part").exists():
-            need = 2 * manifest.bulk_bytes + _SPARE_BYTES
-            if self._least_free() < need:
+            self._need = 2 * manifest.bulk_bytes + _SPARE_BYTES
+            if self._least_free() < self._need:
                 raise StoreFull("the receiver's disk has no room for this image")
 
     def finish(self, part: PartFile) -> bytes | None:
@@ -292,10 +293,12 @@ class Receiver:
     def _alarms(self) -> list[str]:
         """Return the codes of what keeps images from being stored (README.md, "Alarms")."""
         try:
-            full = self._least_free() < _SPARE_BYTES
+            free = self._least_free()
         except StorageError as error:
             return [error.code]
-        refusal = self._refusal or (StoreFull("the receiver's disk is all but full") if full else None)
+        if isinstance(self._refusal, StoreFull) and free >= self._need:
+            self._on_refusal(None)  # there is room again, though nobody may have used it yet
+        refusal = self._refusal or (StoreFull("the receiver's disk is all but full") if free < _SPARE_BYTES else None)
         return [refusal.code] if refusal else []
 
     def _free_bytes(self) -> int | None:
