@@ -211,6 +211,7 @@ def _limit(pid: int, spare: int) -> int:
 
 
 @pytest.mark.mosquitto
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("spare", [pytest.param(1, marks=pytest.mark.faults), 4])
 def test_a_process_without_descriptors_names_it_and_blames_no_file(
     stage: Callable[[], Stage], mqtt_ear: Ear, spare: int

@@ -257,6 +257,7 @@ def _stalled(stage: Stage, burst: Callable[[], None], files: int, *, patience: f
 
 
 @pytest.mark.mosquitto
+@pytest.mark.timeout(300)
 def test_files_whose_events_the_kernel_dropped_are_found_and_the_overflow_is_told(stage: Callable[[], Stage]) -> None:
     here = stage()
     said = _stalled(here, lambda: overflow(here.scans, 20, renames=9000), 20, patience=PATIENCE_SECONDS)
