@@ -38,7 +38,8 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 # Every promise of docs/guarantees.md from live runs, and a table of what held: every durable step killed and its power cut,
-# 200 images over 110 random kills, and the rest. It needs mosquitto and half an hour.
+# 200 images over 110 random kills, 30,000 files at once, and the rest. It needs mosquitto and the better part of an hour; as
+# root, file systems are mounted too.
 faults: $(VENV)/.test
 	$(BIN)/python -m pytest -p tests.guarantees -m "faults or not faults" $$($(BIN)/python -m tests.guarantees)
 

@@ -50,6 +50,14 @@ class Archive:
         """Close the catalogue."""
         self.catalogue.close()
 
+    def free_bytes(self) -> int:
+        """Return how much room the store has, or would have where it is still to be made.
+
+        Raises:
+            StorageError: the disk does not say.
+        """
+        return durable.free_bytes(next(each for each in (self._store, *self._store.parents) if each.is_dir()))
+
     @contextmanager
     def incoming(self) -> Iterator[Path]:
         """Give a private folder on the store's file system for one image; it is gone when the block ends.

@@ -1,6 +1,9 @@
 """The device's daemon: files in (`edge.loading`), images out (`edge.transfer.send`), receipts in (`edge.delivery`).
 
 Two threads: the one that calls `run` takes files in, another runs the transfer. They meet in the spool and the ledger.
+
+The rule kept here: whatever stops files on their way has a name in `alarms`, and the device's status says it as soon as it
+stands and as soon as it is over. The status needs no disk: it goes out where not one byte can be written any more.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +46,11 @@ _ONCE_LOOK_SECONDS: Final = 1.0
 """With `once`, how often the folder is listed while images are still to be receipted: a look at thousands costs."""
 _ONCE_WAIT_SECONDS: Final = 0.1
 """With `once`, how soon after the last receipt the last look comes."""
+_STALLED_SECONDS: Final = 300.0
+"""Intake that neither ended a look nor carried a file for so long hangs, as a share does whose server is gone."""
+
+ALARM_ORIGINALS: Final = "originals-waiting"
+ALARM_STALLED: Final = "intake-stalled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +122,21 @@ class Daemon:
         state = config.device.state
         durable.sweep_temporaries(state)
         self._ledger = Ledger.open_or_begin_anew(state / "ledger.sqlite")
-        self._spool = Spool(state / "spool", max_bytes=config.spool.max_bytes, reserve_bytes=config.spool.reserve_bytes)
+        self._spool = Spool(
+            state / "spool",
+            max_bytes=config.spool.max_bytes,
+            reserve_bytes=config.spool.reserve_bytes,
+            reserve_percent=config.spool.reserve_percent,
+        )
         poll = {"auto": None, "always": True, "never": False}[config.watch.poll]
         self._watcher = Watcher(folder, poll=poll, ignore=(*DEFAULT_IGNORED, *config.watch.ignore))
         self._delivery = Delivery(
-            folder=folder, watch=config.watch, ledger=self._ledger, spool=self._spool, timestamp=self._timestamp
+            folder=folder,
+            is_there=self._watcher.is_there,
+            watch=config.watch,
+            ledger=self._ledger,
+            spool=self._spool,
+            timestamp=self._timestamp,
         )
         self._loader = Loader(
             config=config,
@@ -144,16 +163,23 @@ class Daemon:
             offer_first=config.transfer.offer_first,
             offer_max=config.transfer.offer_max,
             clock=clock,
-            on_offered=self._delivery.offered,
+            on_offered=self._offered,
             on_receipt=self._receipted,
             on_damaged=self._damaged,
         )
-        for image in self._delivery.recover():
-            self._loop.add(image)
+        try:
+            for image in self._delivery.recover():
+                self._loop.add(image)
+        except BaseException:
+            self.close()
+            raise
         self._boot = secrets.token_hex(8)
-        self._generation = 0
         self._status_at = 0.0
-        self._alarms: tuple[str, ...] = ()
+        self._dispose_at = 0.0
+        self._said: tuple[object, ...] = ()
+        self._refusal: StorageError | None = None
+        self._progress_at = clock()
+        self._resting = True
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -210,15 +236,16 @@ class Daemon:
 
     def _take_in(self, stop: Stop) -> bool:
         """Take in what has settled and return whether the folder holds nothing to wait for."""
+        self._progress_at, self._resting = self._clock(), False
         try:
             idle = self._loader.take_in(stop)
             self._on_progress(self.summary())
         except StorageError as error:
             if not error.retryable:
                 raise
-            # What is in the folder is still there at the next look.
-            _LOG.warning("intake waits: %s", error.message)
-            return False
+            return False  # what is in the folder is still there at the next look
+        finally:
+            self._resting = True
         return idle
 
     def summary(self) -> Summary:
@@ -248,7 +275,26 @@ class Daemon:
             if left <= 0 or self._watcher.wait(min(left, pause)) or (self._once and self._loop.unreceipted == 0):
                 return
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Return the codes of what does not work now (README.md, "Alarms"). Any thread may read them."""
+        stalled = not self._resting and self._clock() - self._progress_at > _STALLED_SECONDS
+        refusal = self._refusal
+        own = (
+            (stalled, ALARM_STALLED),
+            (self._delivery.originals_wait, ALARM_ORIGINALS),
+            (refusal, refusal.code if refusal else ""),
+        )
+        alarms = (
+            *self._outer_alarms(),
+            *self._loader.alarms,
+            *(alarm for stands, alarm in own if stands),
+            *self._sealer.alarms,
+        )
+        return tuple(dict.fromkeys(alarms))
+
     def _sealed(self, sealed: Sealed, image: SpooledImage) -> None:
+        self._progress_at = self._clock()
         self._on_sealed(sealed)
         self._loop.add(image)
         self._on_progress(self.summary())
@@ -262,13 +308,31 @@ class Daemon:
                 self._transferring.leave()
                 self._publish_status()
                 self._loop.step()
+                if self._delivery.originals_wait and self._clock() >= self._dispose_at:
+                    self._dispose_at = self._clock() + self._config.watch.rescan
+                    self._delivery.dispose_again()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the daemon, which raises it
             self._failure = error
         finally:
             self._transfers = False
 
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Raise the alarm where the disk refuses what delivery has to record, and end it where it no longer does."""
+        try:
+            yield
+        except StorageError as error:
+            self._refusal = error
+            raise
+        self._refusal = None
+
+    def _offered(self, image: SpooledImage) -> None:
+        with self._noted():
+            self._delivery.offered(image)
+
     def _receipted(self, image: SpooledImage, receipt: Receipt) -> None:
-        self._delivery.receipted(image, receipt)
+        with self._noted():
+            self._delivery.receipted(image, receipt)
         self._on_receipt(receipt)
         if self._loader.holds:
             # There is room now. Otherwise a receipt is no reason to list a folder of thousands of files.
@@ -282,35 +346,34 @@ class Daemon:
     # --- status -----------------------------------------------------------------------------------------------------
 
     def _publish_status(self) -> None:
-        generation, alarms = self._transport.generation, self._all_alarms()
-        news = generation != self._generation or alarms != self._alarms
-        if not self._transport.connected or (not news and self._clock() < self._status_at):
+        said = (self._transport.generation, self.alarms, self._loader.watching, self._loader.paused)
+        if not self._transport.connected or (said == self._said and self._clock() < self._status_at):
             return
         try:
             self._transport.publish(self._topics.status(self._config.device.id), self._status("online"), retain=True)
         except NotConnected:
             return  # the next connection publishes it
-        self._generation, self._alarms = generation, alarms
+        self._said = said
         self._status_at = self._clock() + _STATUS_SECONDS
 
     def _status(self, state: str) -> bytes:
+        refusal = self._refusal
         status = {
             "id": self._config.device.id,
             "role": "device",
             "state": state,
             "boot": self._boot,
             "version": __version__,
+            "watching": self._loader.watching,
             "paused": self._loader.paused,
-            "alarms": list(self._all_alarms()),
+            "waits": self._loader.waits or (refusal.message if refusal else ""),
+            "alarms": list(self.alarms),
             "refused_receipts": self._loop.counts.refused_receipts,
             "malformed": self._loop.counts.malformed,
             "faults": self._loop.counts.faults,
             "dropped": self._transport.counts.dropped,
         }
         return json.dumps(status | self._figures()).encode()
-
-    def _all_alarms(self) -> tuple[str, ...]:
-        return (*self._outer_alarms(), *self._sealer.alarms)
 
     def _figures(self) -> dict[str, int]:
         """Return how much waits, nothing where the disk does not say: a status must not end the transfer."""

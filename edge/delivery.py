@@ -21,6 +21,8 @@ from edge.spool import Spool, SpooledImage
 
 _LOG = logging.getLogger(__name__)
 _REJECTED = "rejected-"
+_REFUSALS_MAX = 4
+"""After so many originals in a row that could not be disposed of, the others wait too: each is read before it goes."""
 _LOST_HINT = "it is sealed once more as long as its original is in the watched folder; check the device's disk"
 
 
@@ -28,13 +30,22 @@ class Delivery:
     """Record what became of the images of the spool. Ledger and spool may be shared with other threads."""
 
     def __init__(
-        self, *, folder: Path, watch: WatchTable, ledger: Ledger, spool: Spool, timestamp: Callable[[], str]
+        self,
+        *,
+        folder: Path,
+        is_there: Callable[[], bool],
+        watch: WatchTable,
+        ledger: Ledger,
+        spool: Spool,
+        timestamp: Callable[[], str],
     ) -> None:
         self._folder = folder
+        self._is_there = is_there
         self._watch = watch
         self._ledger = ledger
         self._spool = spool
         self._timestamp = timestamp
+        self.originals_wait = False
 
     def offered(self, image: SpooledImage) -> None:
         """Record that an image has been offered."""
@@ -137,22 +148,49 @@ class Delivery:
                 continue
             self._spool.take_back(image)
 
-    def _dispose(self, entry: LedgerEntry) -> None:
-        """Dispose of the original of a receipted image, if it is still there."""
+    def dispose_again(self) -> None:
+        """Try those originals once more that could not be moved or deleted: the folder may have been read-only.
+
+        It belongs to the thread that hands receipts on.
+        """
+        waiting, refused = False, 0
+        try:
+            for entry in self._ledger.entries({FileState.RECEIPTED}):
+                self._sweep(entry)
+                refused = 0 if self._dispose(entry) else refused + 1
+                waiting = waiting or refused > 0
+                if refused >= _REFUSALS_MAX:
+                    break
+        except StorageError as error:
+            _LOG.debug("originals stay: %s", error.message)
+            waiting = True
+        if not waiting:
+            _LOG.info("all originals are disposed of")
+        self.originals_wait = waiting
+
+    def _dispose(self, entry: LedgerEntry) -> bool:
+        """Dispose of the original of a receipted image, if it is still there, and return whether that is done."""
         path = self._folder / entry.relative
         try:
-            details = path.lstat()
-        except OSError:
-            if self._is_durably_gone(path):
-                self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
-            return
-        file = SettledFile(path, entry.relative, entry.size, entry.mtime_ns, entry.inode, details.st_dev)
-        if self._act(entry, file):
+            # What is kept is not even looked at: its share may hang, and delivery must not hang with it.
+            device = 0 if self._watch.original == "keep" else path.lstat().st_dev
+        except OSError as error:
+            gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+            if not (gone and self._is_there() and self._is_durably_gone(path)):
+                # The share it is on may have gone, and the original with it for now.
+                self.originals_wait = True
+                return False
             self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
+            return True
+        file = SettledFile(path, entry.relative, entry.size, entry.mtime_ns, entry.inode, device)
+        if not self._act(entry, file):
+            return False
+        self._ledger.advance(entry, FileState.DISPOSED, now=self._timestamp())
+        return True
 
     def _is_durably_gone(self, path: Path) -> bool:
         """Make sure that a power cut does not bring back an original whose removal an earlier run did not sync."""
-        if self._watch.original != "keep" and path.parent.is_dir():
+        if path.parent.is_dir():
             try:
                 durable.fsync_folder(path.parent)
             except StorageError as error:
@@ -173,8 +211,10 @@ class Delivery:
         try:
             dispose(file, entry.sha256 or b"", policy=self._watch.original, move_to=self._watch.move_to)
         except EdgeError as error:
-            # The image is safe at the hospital; the original stays where it is until the next start.
-            _LOG.warning("the original of image %s stays: %s", entry.image_id, error.code)
+            # The image is safe at the hospital; the original stays where it is for now.
+            level = logging.DEBUG if self.originals_wait else logging.WARNING
+            _LOG.log(level, "the original of image %s stays: %s", entry.image_id, error.code)
+            self.originals_wait = True
             return False
         return True
 

@@ -18,18 +18,24 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from edge.errors import AlreadyRunning, StorageError
+from edge.errors import AlreadyRunning, DiskFailing, DiskFull, DiskReadOnly, StorageError, TooManyOpenFiles
 
 # Our mark inside the temporary name: the sweep at start-up must never touch another program's temporaries.
 _TEMPORARY = re.compile(r"\.edge-[0-9a-f]{16}\.tmp")
 
-# What the disk itself says, whoever was writing: these mean the same wherever they are raised.
-_DISK_SAYS: dict[int, tuple[str, str]] = {
-    errno.ENOSPC: ("the disk is full", "free space on it; nothing is lost, the work goes on once there is room"),
-    errno.EDQUOT: ("the disk quota is used up", "raise the quota, or free space"),
-    errno.EROFS: ("the file system is read-only", "Linux turns it so after a disk error: see the kernel's log"),
-    errno.EIO: ("the disk reports an input/output error", "the card or the disk may be failing: see the kernel's log"),
-    errno.EFBIG: ("the file is larger than this file system allows", "use a file system without that limit"),
+# What the disk or the kernel says, whoever was writing: these mean the same wherever they are raised.
+_DISK_SAYS: dict[int, tuple[type[StorageError], str, str]] = {
+    errno.ENOSPC: (DiskFull, "the disk is full", ""),
+    errno.EDQUOT: (DiskFull, "the disk quota is used up", "raise the quota, or free space"),
+    errno.EROFS: (DiskReadOnly, "the file system is read-only", ""),
+    errno.EIO: (DiskFailing, "the disk reports an input/output error", ""),
+    errno.EFBIG: (
+        StorageError,
+        "the file is larger than this file system allows",
+        "use a file system without that limit",
+    ),
+    errno.EMFILE: (TooManyOpenFiles, "this process has too many open files", ""),
+    errno.ENFILE: (TooManyOpenFiles, "this machine has too many open files", ""),
 }
 _NOT_ALLOWED = ("the file system does not allow it", "check the owner and the mode of the folder")
 
@@ -40,15 +46,15 @@ _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLI
 
 
 def storage_error(error: OSError) -> StorageError:
-    """Say in plain words, without a path, what the disk refused."""
+    """Say in plain words, without a path, what the disk refused; the class names the state that a technician sees."""
+    if error.errno in _DISK_SAYS:
+        kind, message, hint = _DISK_SAYS[error.errno]
+        return kind(message, hint=hint)
     if error.errno in {errno.EACCES, errno.EPERM}:
         message, hint = _NOT_ALLOWED
-    elif error.errno in _DISK_SAYS:
-        message, hint = _DISK_SAYS[error.errno]
-    else:
-        name = errno.errorcode.get(error.errno or 0, "no error number")
-        message, hint = f"the file system refuses the operation ({name})", ""
-    return StorageError(message, hint=hint)
+        return StorageError(message, hint=hint)
+    name = errno.errorcode.get(error.errno or 0, "no error number")
+    return StorageError(f"the file system refuses the operation ({name})")
 
 
 @contextmanager
@@ -278,6 +284,17 @@ def free_bytes(path: Path) -> int:
     with _in_plain_words():
         figures = os.statvfs(path)
     return figures.f_bavail * figures.f_frsize
+
+
+def total_bytes(path: Path) -> int:
+    """Return the size of the file system of `path` in bytes.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with _in_plain_words():
+        figures = os.statvfs(path)
+    return figures.f_blocks * figures.f_frsize
 
 
 @contextmanager

@@ -21,8 +21,10 @@
     |-- TransportError              the broker cannot be used now (a retry can help)
     |   |-- NotConnected, BrokerUnreachable, BrokerRefused, MessageTooLarge
     |   `-- CertificateRefused
-    |-- StorageError                the disk cannot be used now (a retry can help)
+    |-- StorageError                the disk, or the machine, cannot be used now (a retry can help)
     |   |-- SpoolFull, StoreFull
+    |   |-- DiskFull, DiskReadOnly, DiskFailing
+    |   |-- TooManyOpenFiles, WorkerUnavailable
     |   `-- LedgerCorrupt
     |-- AlreadyRunning              another process holds the state directory
     `-- NotDelivered                --once ended with images that did not arrive
@@ -273,6 +275,26 @@ class SpoolFull(StorageError):
 
 class StoreFull(StorageError):
     default_hint = "free space in the receiver's store; the devices keep their images until then"
+
+
+class DiskFull(StorageError):
+    default_hint = "free space on it; nothing is lost, the work goes on once there is room"
+
+
+class DiskReadOnly(StorageError):
+    default_hint = "Linux turns it so after a disk error: see the kernel's log"
+
+
+class DiskFailing(StorageError):
+    default_hint = "the card or the disk may be failing: see the kernel's log"
+
+
+class TooManyOpenFiles(StorageError):
+    default_hint = "raise LimitNOFILE of the service; the work goes on once files are closed"
+
+
+class WorkerUnavailable(StorageError):
+    default_hint = "the machine has no memory or no process to spare; the work goes on once it has"
 
 
 class LedgerCorrupt(StorageError):

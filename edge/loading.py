@@ -1,7 +1,8 @@
 """Files in: listing > settle > read > encipher > seal > spool, each step recorded in the ledger.
 
-The listing is the truth, whatever events said. One rule for errors: a retryable one waits and keeps, any other
-quarantines and goes on. Logs never name a file.
+The rule kept here: the listing is the truth, whatever events said. A retryable error waits and keeps, any other
+quarantines and goes on; what the disk or the machine refuses is held back, whole, and named in `alarms` until it works
+again. Logs never name a file.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Final
 
 from edge.config import DeviceConfig
 from edge.encrypt import Entropy
 from edge.envelope.sign import SignedEnvelope
-from edge.errors import EdgeError, FileTooLarge, IncompleteFile, IntakeError, SpoolFull
+from edge.errors import EdgeError, FileTooLarge, IncompleteFile, IntakeError, SpoolFull, StorageError, UnreadableFile
 from edge.intake.image import Inspection
 from edge.intake.ledger import FileState, ImageFacts, Ledger, LedgerEntry
 from edge.intake.opening import hash_file
 from edge.intake.settle import FoundFile, Settler, StuckFile
-from edge.intake.states import CARRIED
+from edge.intake.states import CARRIED, UNREADABLE
 from edge.intake.watch import Watcher
+from edge.intake.worker import FAILURES
 from edge.records import SettledFile
 from edge.sealing import Sealed, Sealer
 from edge.spool import Origin, Spool, SpooledImage
@@ -30,6 +33,14 @@ from edge.spool import Origin, Spool, SpooledImage
 _LOG = logging.getLogger(__name__)
 _ONCE_STUCK_LOOKS: Final = 4
 """With `once`, a file that stays empty or incomplete is given up after this many settle intervals."""
+_REFUSALS_MAX: Final = 4
+"""After so many files in a row that the disk or the machine refused, the others wait for the next look too."""
+
+ALARM_PAUSED: Final = "folder-paused"
+ALARM_PARTLY: Final = "folder-partly-unreadable"
+ALARM_EVENTS: Final = "events-unavailable"
+ALARM_STUCK: Final = "files-stuck"
+ALARM_QUARANTINED: Final = "files-quarantined"
 
 
 class Loader:
@@ -66,7 +77,11 @@ class Loader:
         self._settler = Settler(interval=config.watch.settle, stuck_after=stuck_after)
         self._held: dict[str, SettledFile] = {}
         self._again: deque[str] = deque()
+        self._refusal: StorageError | None = None
+        self._overflows = 0
+        self._counts = ledger.counts()
         self.paused = ""
+        self.watching = ""
         self.next_look: float | None = None
 
     def look_again(self, relative: str) -> None:
@@ -78,76 +93,137 @@ class Loader:
         """Whether settled files wait for room in the spool."""
         return bool(self._held)
 
+    @property
+    def waits(self) -> str:
+        """Why intake waits for the disk or the machine, in plain words; empty while it does not."""
+        refusal = self._refusal
+        return refusal.message if refusal else ""
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Return the codes of what keeps files from being taken in, or sets them aside. Any thread may read them."""
+        refusal, counts = self._refusal, self._counts
+        partly = self.paused and not self._watcher.paused
+        standing = (
+            (self._watcher.paused, ALARM_PAUSED),
+            (partly, ALARM_PARTLY),
+            (self._watcher.degraded, ALARM_EVENTS),
+            (refusal, refusal.code if refusal else ""),
+            (counts[FileState.STUCK], ALARM_STUCK),
+            (counts[FileState.QUARANTINED], ALARM_QUARANTINED),
+        )
+        return tuple(alarm for stands, alarm in standing if stands)
+
     def take_in(self, stop: threading.Event) -> bool:
         """Look at the folder once, carry what has settled, and return whether nothing there is being waited for.
 
         Raises:
             StorageError: the disk refused; `next_look` says when to try again, and nothing is forgotten until then.
         """
-        self.next_look = self._clock() + self._config.watch.settle
-        listing = list(self._watcher.listing())
-        self._say_whether_paused()
-        self._ledger.observe_all(listing, now=self._timestamp())
-        if self._watcher.complete:
-            self._ledger.forget_vanished({file.relative for file in listing})
-        while self._again:
-            self._settler.forget(self._again.popleft())
-        result = self._settler.look(listing, self._clock())
-        self.next_look = result.next_look
-        self._hold(listing, result.settled)
-        self._carry_held(stop)
-        stuck = self._settler.stuck(self._clock())
-        for each in stuck:
-            self._on_stuck(each)
-        self.next_look = self._settler.next_look(self._clock())
+        with self._told():
+            self.next_look = self._retry_at()
+            listing = list(self._watcher.listing())
+            self._say_how_the_folder_is_watched()
+            self._ledger.observe_all(listing, now=self._timestamp())
+            if self._watcher.complete:
+                self._ledger.forget_vanished({file.relative for file in listing})
+            while self._again:
+                self._settler.forget(self._again.popleft())
+            result = self._settler.look(listing, self._clock())
+            self.next_look = result.next_look
+            self._hold(listing, result.settled)
+            refusal = self._carry_held(stop)
+            stuck = self._settler.stuck(self._clock())
+            for each in stuck:
+                self._on_stuck(each)
+            self.next_look = self._settler.next_look(self._clock())
+            if self._held and not isinstance(refusal, SpoolFull):
+                # Nobody says when the disk works again; where the spool is full, a receipt does.
+                self.next_look = self._clock() if refusal is None else self._retry_at()
+            self._counts = self._ledger.counts()
+        self._say_whether_it_waits(refusal)
         return not result.settled and not self._held and result.waiting <= len(stuck)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageError as error:
+            self._say_whether_it_waits(error)
+            raise
+
+    def _retry_at(self) -> float:
+        return self._clock() + self._config.watch.settle
 
     def _hold(self, listing: list[FoundFile], settled: tuple[SettledFile, ...]) -> None:
         """Add what has just settled to what is held; what is gone, or no longer as it was, is the next looks' matter."""
         there = {(file.relative, file.inode, file.size, file.mtime_ns) for file in listing}
+        inodes = {(file.device, file.inode) for file in listing}
         held = (*self._held.values(), *settled)
+        if self._watcher.complete:
+            for file in held:
+                if (file.device, file.inode) not in inodes:
+                    # Renamed, it would be listed still. Whoever removed it has to know that nobody else has it.
+                    _LOG.error("a finished file was removed before it could be carried")
         self._held = {
             file.relative: file for file in held if (file.relative, file.inode, file.size, file.mtime_ns) in there
         }
 
-    def _carry_held(self, stop: threading.Event) -> None:
-        """Carry every held file, in order; those that find no room in the spool are held until a receipt makes some."""
+    def _carry_held(self, stop: threading.Event) -> StorageError | None:
+        """Carry every held file, in order, and return what the disk or the machine refused first, if anything.
+
+        A file that finds no room in the spool is held until a receipt makes some, and so are those that are not
+        smaller. One that is refused otherwise goes to the end of the line: were it the cause, the others would starve.
+        """
+        refusal: StorageError | None = None
         too_large: int | None = None
+        refused = 0
+        # Thousands of files take hours to carry: the folder is looked at meanwhile, as often as it is promised.
+        listed_again_at = self._clock() + self._config.watch.rescan
         for file in list(self._held.values()):
-            if stop.is_set():
-                return
+            if stop.is_set() or refused >= _REFUSALS_MAX or self._clock() >= listed_again_at:
+                break
             self._on_turn()
             if too_large is not None and file.size >= too_large:
                 continue
             try:
                 self._carry(file)
             except SpoolFull as error:
-                if too_large is None:
-                    _LOG.warning("intake waits: %s; %s", error.message, error.hint)
+                refusal = refusal or error
                 too_large = file.size
+            except StorageError as error:
+                if not error.retryable:
+                    raise
+                refusal = refusal or error
+                refused += 1
+                self._held[file.relative] = self._held.pop(file.relative)
             else:
+                refused = 0
                 del self._held[file.relative]
+        return refusal
 
     def _carry(self, file: SettledFile, *, incomplete: bool = False) -> None:
         """Bring one settled file into the spool, or say why not.
 
         Raises:
             SpoolFull: there is no room for it now.
-            StorageError: the ledger cannot be written now.
+            StorageError: the disk or the machine refuses now.
         """
         try:
             entry = self._ledger.observe(file, now=self._timestamp())
-            carried = entry.state in CARRIED and not entry.lost
+            carried = entry.state in CARRIED and not entry.lost and not entry.unread
             if carried or (entry.state is FileState.IGNORED and not self._carries_unknown):
                 return
             # Before the file is read: nothing else would come of it while there is no room.
             self._spool.require_room(file.size)
             inspection = self._sealer.inspect(file, incomplete=incomplete)
+            for failure in FAILURES.intersection(inspection.notes):
+                _LOG.warning("a file is carried without its metadata: %s", failure)
             if inspection.known or self._carries_unknown:
                 self._seal(file, inspection)
             else:
                 self._ledger.ignore(file, reason="unknown-format", now=self._timestamp())
-        except SpoolFull:
+        except StorageError:
             raise
         except EdgeError as error:
             self._on_error(file, error)
@@ -163,7 +239,8 @@ class Loader:
         if known is not None and not known.lost:
             self._on_known(known, file)
             return
-        if known is not None:
+        entry = self._ledger.find(file)
+        if known is not None or (entry is not None and entry.unread):
             self._ledger.advance(file, FileState.SEEN, now=self._timestamp())
         self._ledger.advance(file, FileState.SETTLED, now=self._timestamp())
         sequence = self._ledger.next_sequence()
@@ -206,20 +283,27 @@ class Loader:
         entry = self._ledger.find(stuck.file)
         if entry is None or entry.state is FileState.STUCK or entry.state in CARRIED:
             return
+        if isinstance(stuck.error, UnreadableFile):
+            # The settler hands it out again all the same: a disk, or a technician, may give it back.
+            _LOG.error("a file is quarantined: %s", stuck.error.code)
+            self._ledger.quarantine(stuck.file, reason=UNREADABLE, hint=stuck.error.hint, now=self._timestamp())
+            return
         _LOG.warning("a file is stuck: %s", stuck.error.code)
         self._ledger.stuck(stuck.file, reason=stuck.error.code, hint=stuck.error.hint, now=self._timestamp())
 
     def _carry_incomplete(self, file: SettledFile) -> None:
         try:
             self._carry(file, incomplete=True)
-        except SpoolFull as error:
+        except StorageError as error:
+            if not error.retryable:
+                raise
             self._settler.defer(file, error, self._clock())
 
     @property
     def _carries_unknown(self) -> bool:
         return self._config.watch.unknown == "carry"
 
-    def _say_whether_paused(self) -> None:
+    def _say_how_the_folder_is_watched(self) -> None:
         reason = self._watcher.pause_reason
         if not reason and not self._watcher.complete:
             reason = "a part of the folder may not be read: check its owner and its mode"
@@ -229,6 +313,21 @@ class Loader:
                 _LOG.warning("watching is paused: %s", reason)
             else:
                 _LOG.info("watching again")
+        watching = "" if self._watcher.paused else self._watcher.how
+        if watching and watching != self.watching:
+            self.watching = watching
+            _LOG.info("the folder is watched by %s", watching)
+        if self._watcher.overflows != self._overflows:
+            self._overflows = self._watcher.overflows
+            _LOG.warning("the kernel's queue of events overflowed; the listing finds what it lost")
+
+    def _say_whether_it_waits(self, refusal: StorageError | None) -> None:
+        if (refusal and refusal.message) != (self._refusal and self._refusal.message):
+            if refusal is None:
+                _LOG.info("intake goes on")
+            else:
+                _LOG.warning("intake waits: %s (%s); %s", refusal.message, refusal.code, refusal.hint)
+        self._refusal = refusal
 
 
 def _facts(sealed: Sealed) -> ImageFacts:

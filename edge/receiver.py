@@ -31,6 +31,7 @@ from edge.errors import (
     NotConnected,
     ReplayedEnvelope,
     StorageError,
+    StoreFull,
     UnknownSigner,
 )
 from edge.health import IMAGE_SECONDS, TURN_SECONDS, Mark, Stage
@@ -44,6 +45,8 @@ from edge.transport.base import Message, Transport
 
 _LOG = logging.getLogger(__name__)
 _STATUS_SECONDS: Final = 60.0
+_SPARE_BYTES: Final = 64 * 1024 * 1024
+"""Free space to leave beside a bulk and its plain image: the catalogue and the next receipt need a disk too."""
 _PART_SECONDS: Final = 30 * 86_400.0
 """A part that has not grown for so long is removed: its device gave the image up, or offers it again from the start."""
 _STRANGERS_AT_ONCE: Final = 32
@@ -86,7 +89,7 @@ class Receiver:
         self._keyring = keyring
         self._transport = transport
         self._now = now
-        self._alarms = alarms
+        self._outer_alarms = alarms
         self._said_alarms: tuple[str, ...] = ()
         self._clock = clock
         self._on_stored = on_stored
@@ -106,6 +109,8 @@ class Receiver:
         self._generation = 0
         self._status_at = 0.0
         self._turning = Mark()
+        self._refusal: StorageError | None = None
+        self._need = 0
         self._loop = ReceiveLoop(
             receiver=keyring.receiver_id,
             transport=transport,
@@ -150,7 +155,7 @@ class Receiver:
             # Only once the subscriptions stand: this is what makes devices offer again at once.
             self._generation = self._transport.generation
             self._status_at = self._clock()
-        if self._generation and (self._clock() >= self._status_at or self._alarms() != self._said_alarms):
+        if self._generation and (self._clock() >= self._status_at or self._outer_alarms() != self._said_alarms):
             self._publish_status()
         self._loop.step()
 
@@ -190,7 +195,25 @@ class Receiver:
         if known is not None:
             self.counts.repeated += 1
             return self._receipt(signed, ReceiptStatus(known.status), known.reason)
+        try:
+            self._require_room(manifest)
+        except StorageError as error:
+            # Nothing is asked for and nothing answered: the device keeps its image, and offers it again.
+            self._on_refusal(error)
+            return None
         return verified
+
+    def _require_room(self, manifest: sign.Manifest) -> None:
+        """Insist that an image can be fetched, deciphered and stored; one of which a part is here has its room.
+
+        Raises:
+            StoreFull: it cannot.
+            StorageError: the disk does not say.
+        """
+        if not (self._parts / f"{manifest.device}-{manifest.image_id.hex()}.part").exists():
+            self._need = 2 * manifest.bulk_bytes + _SPARE_BYTES
+            if self._least_free() < self._need:
+                raise StoreFull("the receiver's disk has no room for this image")
 
     def finish(self, part: PartFile) -> bytes | None:
         """Open and store a complete bulk, and answer for it; None where another try is needed."""
@@ -210,6 +233,7 @@ class Receiver:
             self._store(part, envelope)
         except StorageError as error:
             _LOG.warning("image %s not stored yet: %s", name, error.message)
+            self._on_refusal(error)
             return None
         except EdgeError as error:
             self.counts.rejected += 1
@@ -217,6 +241,7 @@ class Receiver:
             self._move_aside(part, error)
             self.archive.catalogue.record_rejected(signed, error.code, received_at=self._timestamp())
             return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
+        self._on_refusal(None)
         self.counts.stored += 1
         _LOG.info("image %s from %s stored", name, signed.manifest.device)
         part.remove()
@@ -266,8 +291,18 @@ class Receiver:
 
     # --- status -----------------------------------------------------------------------------------------------------
 
+    def _on_refusal(self, refusal: StorageError | None) -> None:
+        """Note what the disk refused, or that it works again; the status says so at once."""
+        if (refusal and refusal.code) != (self._refusal and self._refusal.code):
+            if refusal is not None:
+                _LOG.error("images are not stored now: %s (%s); %s", refusal.message, refusal.code, refusal.hint)
+            else:
+                _LOG.info("images are stored again")
+            self._status_at = self._clock()
+        self._refusal = refusal
+
     def _publish_status(self) -> None:
-        self._said_alarms = self._alarms()
+        self._said_alarms = self._outer_alarms()
         try:
             self._transport.publish(self.topics.status(self._keyring.receiver_id), self._status("online"), retain=True)
         except NotConnected:
@@ -290,16 +325,30 @@ class Receiver:
             "faults": self._loop.counts.faults,
             "dropped": self._transport.counts.dropped,
             "free_bytes": self._free_bytes(),
-            "alarms": list(self._alarms()),
+            "alarms": [*self._outer_alarms(), *self._alarms()],
         }
         return json.dumps(status).encode()
+
+    def _alarms(self) -> list[str]:
+        """Return the codes of what keeps images from being stored (README.md, "Alarms")."""
+        try:
+            free = self._least_free()
+        except StorageError as error:
+            return [error.code]
+        if isinstance(self._refusal, StoreFull) and free >= self._need:
+            self._on_refusal(None)  # there is room again, though nobody may have used it yet
+        refusal = self._refusal or (StoreFull("the receiver's disk is all but full") if free < _SPARE_BYTES else None)
+        return [refusal.code] if refusal else []
 
     def _free_bytes(self) -> int | None:
         """Return how much room the store has, None where it does not answer: a share may have gone."""
         try:
-            return durable.free_bytes(self._config.receiver.store)
+            return self.archive.free_bytes()
         except StorageError:
             return None
+
+    def _least_free(self) -> int:
+        return min(durable.free_bytes(self._parts), self.archive.free_bytes())
 
     def _timestamp(self) -> str:
         return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")

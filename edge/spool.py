@@ -111,13 +111,14 @@ class SpooledImage:
 class Spool:
     """The folder of sealed images. One process owns it (`durable.lock_folder`); its methods may be called by threads."""
 
-    def __init__(self, folder: Path, *, max_bytes: int, reserve_bytes: int) -> None:
+    def __init__(self, folder: Path, *, max_bytes: int, reserve_bytes: int, reserve_percent: int = 0) -> None:
         """Open or make the spool and sweep what an interrupted write left.
 
         Args:
             folder: where the sealed images are.
             max_bytes: how much they may take together.
-            reserve_bytes: how much of the disk stays free.
+            reserve_bytes: how much of the disk stays free, for the ledger and for what a technician needs.
+            reserve_percent: how many hundredths of the disk stay free, where that is more.
 
         Raises:
             StorageError: the disk refused.
@@ -125,6 +126,7 @@ class Spool:
         self._folder = folder
         self._max_bytes = max_bytes
         self._reserve_bytes = reserve_bytes
+        self._reserve_percent = reserve_percent
         durable.make_folder(folder)
         durable.make_folder(folder / _QUARANTINE)
         durable.sweep_temporaries(folder)
@@ -171,7 +173,8 @@ class Spool:
                 self._used = self.used_bytes()
             if self._exceeds(size):
                 raise SpoolFull("the spool has reached its size limit")
-        if durable.free_bytes(self._folder) < self._reserve_bytes + size + size // 512 + protocol.HEADER_MAX_BYTES:
+        reserve = max(self._reserve_bytes, durable.total_bytes(self._folder) * self._reserve_percent // 100)
+        if durable.free_bytes(self._folder) < reserve + size + size // 512 + protocol.HEADER_MAX_BYTES:
             raise SpoolFull("the disk of the spool has less free space than the reserve")
 
     def _exceeds(self, size: int) -> bool:

@@ -53,6 +53,7 @@ def test_two_lines_make_a_device_configuration(minimal):
     assert config.transfer.chunk_size == 262_144
     assert config.spool.max_bytes == 10 * 2**30
     assert config.spool.reserve_bytes == 500_000_000
+    assert config.spool.reserve_percent == 5
     assert config.limits.image_bytes == 4 * 2**30
 
 

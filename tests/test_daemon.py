@@ -124,6 +124,22 @@ def test_a_full_spool_holds_intake_and_goes_on_after_a_receipt(
     assert site.states() == dict.fromkeys(images, FileState.DISPOSED)
 
 
+def test_a_finished_file_that_is_removed_before_there_is_room_for_it_is_told(
+    site: Site, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.settings = {"spool.max_bytes": 50_000, "watch.rescan": 0.1}
+    for number in range(3):
+        site.scan(f"{number}.png", png(str(number)))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: len(site.spooled()) == 1)
+        [kept, renamed] = [name for name, state in site.states().items() if state is FileState.SEEN]
+        (site.scans / renamed).rename(site.scans / "renamed.png")
+        (site.scans / kept).unlink()
+        until(lambda: "removed before it could be carried" in caplog.text)
+        until(lambda: site.states().get("renamed.png") is FileState.SEEN)
+    assert caplog.text.count("removed before it could be carried") == 1
+
+
 def test_without_a_broker_images_are_sealed_and_wait(site: Site, hospital: Hospital, broker: MemoryBroker) -> None:
     broker.go_offline()
     site.scan("a.png", png("a"))
@@ -258,10 +274,8 @@ def test_a_network_that_cannot_be_used_is_an_alarm_in_the_status(
         site.scan("a.png", png("a"))
         # The next status would come after a minute: the alarm does not wait for it.
         until(alarmed)
-    assert [status["alarms"] for status in heard if status["state"] == "online"][:2] == [
-        [],
-        ["parameter-network-unusable"],
-    ]
+    alarms = [status["alarms"] for status in heard if status["state"] == "online"]
+    assert (alarms[0], alarms[-1]) == ([], ["parameter-network-unusable"])
 
 
 def test_two_devices_deliver_to_one_receiver(

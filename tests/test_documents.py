@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from edge import protocol
-from edge.cli import encryptor, receiver
+from edge import daemon, deriving, loading, protocol
+from edge.cli import encryptor, receiver, service
 from edge.cli.service import ALARM_CONFIGURATION
 from edge.deriving import ALARM_FEATURES, ALARM_PARAMETERS
-from edge.errors import EdgeError, ExitCode
+from edge.errors import EdgeError, ExitCode, StorageError
 from edge.intake.states import FileState
+from edge.loading import ALARM_PAUSED
 from tests import guarantees
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +44,7 @@ def test_the_exit_code_table_is_complete():
 def test_every_guarantee_names_tests_that_exist():
     table = list(guarantees.rows())
     text = guarantees.TABLE.read_text()
-    assert len(table) == sum(line.startswith("| ") for line in text.splitlines()) - 1  # the heading
+    assert len(table) == sum(line.startswith("| ") and not line.startswith("| fault |") for line in text.splitlines())
     for test in (test for row in table for test in row.tests):
         file, _, name = test.partition("::")
         assert Path(file).name.startswith("test_")
@@ -56,6 +57,21 @@ def test_every_state_is_explained():
         assert re.search(rf"\b{state.value}\b", README), state
 
 
+def test_every_alarm_is_explained():
+    table = README.partition("### Alarms")[2].partition("###")[0]
+    explained = {
+        code for row in re.findall(r"^\| ([a-z][a-z, -]+) \|", table, re.MULTILINE) for code in row.split(", ")
+    }
+    own = {
+        value
+        for module in (loading, daemon, deriving, service)
+        for name, value in vars(module).items()
+        if name.startswith("ALARM_")
+    }
+    disk = {kind("x").code for kind in StorageError.__subclasses__() if kind.retryable} | {StorageError("x").code}
+    assert explained - {"alarm"} == own | disk
+
+
 def test_every_refusal_of_the_protocol_has_a_class():
     def codes(kind):
         yield kind("x").code if kind.__init__ is EdgeError.__init__ else kind().code
@@ -63,7 +79,7 @@ def test_every_refusal_of_the_protocol_has_a_class():
             yield from codes(child)
 
     named = set(re.findall(r"`([a-z]+-[a-z-]+)`", PROTOCOL)) - {"stored", "rejected"}
-    others = {"edge-encryptor", "edge-receiver", ALARM_PARAMETERS, ALARM_FEATURES, ALARM_CONFIGURATION}
+    others = {"edge-encryptor", "edge-receiver", ALARM_PARAMETERS, ALARM_FEATURES, ALARM_PAUSED, ALARM_CONFIGURATION}
     assert named - others <= set(codes(EdgeError))
 
 

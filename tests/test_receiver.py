@@ -17,6 +17,7 @@ from edge.spool import SpooledImage
 from edge.transfer.messages import SignedReceipt, Topics, encode
 from edge.transport.memory import MemoryBroker
 from tests.envelope import party
+from tests.faults.ear import Ear
 from tests.transfer.duo import Duo
 from tests.world import (
     DEVICE,
@@ -284,6 +285,24 @@ def test_an_image_waits_at_the_device_while_the_receiver_s_disk_is_full(
     duo.deliver_all()
     assert duo.hospital.contents() == [PLAIN]
     assert receiver.counts.rejected == 0
+
+
+def test_the_alarm_of_a_full_disk_is_over_once_there_is_room_though_nobody_uses_it_yet(
+    duo: Duo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ear = Ear(UnhurriedTransport(duo.broker), RECEIVER)
+    receiver = duo.start_receiver()
+    duo.spool_image(PLAIN, label="scan")
+    with monkeypatch.context() as patch:
+        patch.setattr("edge.durable.free_bytes", lambda _path: 1000)
+        duo.step_until(lambda: ear.alarms == ["store-full"])
+        duo.clock.tick(120)
+        receiver.step()
+        assert ear.alarms == ["store-full"]
+    duo.clock.tick(120)
+    receiver.step()  # the device is not stepped: it offers nothing
+    assert ear.alarms == []
+    assert receiver.counts.stored == 0
 
 
 @pytest.mark.parametrize("where", ["put_in_place", "make_folder"])

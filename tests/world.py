@@ -61,6 +61,7 @@ QUICK: Mapping[str, object] = MappingProxyType(
         "transfer.offer_first": 0.2,
         "transfer.offer_max": 0.4,
         "spool.reserve_bytes": 0,
+        "spool.reserve_percent": 0,
     }
 )
 

@@ -215,7 +215,13 @@ class SpoolTable:
     max_bytes: Annotated[int, Setting(_LIMIT, "intake pauses when the spool is this full; nothing is dropped")] = (
         10 << 30
     )
-    reserve_bytes: Annotated[int, Setting(kinds.size(0, 1 << 40), "what is always left free on the disk")] = 500_000_000
+    reserve_bytes: Annotated[
+        int,
+        Setting(
+            kinds.size(0, 1 << 40), "intake pauses when less than this, or less than the next, is free on the disk"
+        ),
+    ] = 500_000_000
+    reserve_percent: Annotated[int, Setting(kinds.integer(0, 99), "hundredths of the disk that stay free")] = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

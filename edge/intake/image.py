@@ -105,6 +105,7 @@ class Inspector:
         Raises:
             EmptyFile, IncompleteFile: The file is not, or not yet, a whole image.
             VanishedFile, ChangedWhileRead, UnreadableFile: The file cannot be read as the one that settled.
+            TooManyOpenFiles, WorkerUnavailable: The machine can inspect nothing now.
         """
         with opened(file) as stream:
             try:

@@ -30,6 +30,7 @@ from edge.intake.states import (
     CARRIED,
     STEPS,
     SUPERSEDED,
+    UNREADABLE,
     FileState,
     FileVersion,
     ImageFacts,
@@ -144,8 +145,9 @@ class Ledger:
 
     def _insert_or_supersede(self, connection: sqlite3.Connection, file: FileVersion, now: str) -> None:
         earlier = connection.execute(
-            f"SELECT id, state FROM files WHERE relative = ? AND state IN {_listed(SUPERSEDED)}",  # noqa: S608
-            (os.fsencode(file.relative),),
+            f"SELECT id, state FROM files WHERE relative = ? AND (state IN {_listed(SUPERSEDED)} "  # noqa: S608
+            "OR state = ? AND reason = ?)",
+            (os.fsencode(file.relative), FileState.QUARANTINED, UNREADABLE),
         ).fetchall()
         if not earlier:
             cursor = connection.execute(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from edge import durable
-from edge.errors import ConfigError, EdgeError, LedgerCorrupt, StorageError
+from edge.errors import ConfigError, DiskFailing, DiskFull, DiskReadOnly, EdgeError, LedgerCorrupt, StorageError
 
 SCHEMA_VERSION: Final = 1
 _APPLICATION_ID: Final = 0x45444745  # "EDGE": tells our file from any other SQLite database
@@ -46,14 +46,20 @@ _SCHEMA: Final = (
     "INSERT INTO counters VALUES ('sequence', 0)",
 )
 
-_SQLITE_SAYS: Final[Mapping[int, tuple[str, str]]] = {
-    sqlite3.SQLITE_FULL: ("the disk is full", "free space on the disk of the state directory"),
-    sqlite3.SQLITE_IOERR: ("the disk reports an input/output error", "the card may be failing: see the kernel's log"),
-    sqlite3.SQLITE_READONLY: ("the ledger cannot be written", "check its owner, and whether the disk is read-only"),
-    sqlite3.SQLITE_CANTOPEN: ("the ledger cannot be opened", "check that it exists and run this as the service's user"),
-    sqlite3.SQLITE_PERM: ("the ledger may not be opened", "run this as the service's user"),
-    sqlite3.SQLITE_BUSY: ("the ledger is held by another process", "try again"),
-    sqlite3.SQLITE_LOCKED: ("the ledger is held by another process", "try again"),
+_SQLITE_SAYS: Final[Mapping[int, tuple[type[StorageError], str, str]]] = {
+    sqlite3.SQLITE_FULL: (DiskFull, "the disk is full", "free space on the disk of the state directory"),
+    sqlite3.SQLITE_IOERR: (DiskFailing, "the disk reports an input/output error", ""),
+    sqlite3.SQLITE_READONLY: (
+        *(DiskReadOnly, "the ledger cannot be written"),
+        "check its owner, and whether the disk is read-only",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        *(StorageError, "the ledger cannot be opened"),
+        "check that it exists and run this as the service's user",
+    ),
+    sqlite3.SQLITE_PERM: (StorageError, "the ledger may not be opened", "run this as the service's user"),
+    sqlite3.SQLITE_BUSY: (StorageError, "the ledger is held by another process", "try again"),
+    sqlite3.SQLITE_LOCKED: (StorageError, "the ledger is held by another process", "try again"),
 }
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 _REBUILD: Final = "edge-encryptor sets it aside when it starts, and builds a new one from the spool; no image is lost"
@@ -62,9 +68,10 @@ _REBUILD: Final = "edge-encryptor sets it aside when it starts, and builds a new
 class LedgerFile:
     """One connection to the ledger's file, guarded by a lock, so threads may share it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.lock = threading.RLock()
         self._connection = connection
+        self._path = path
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -79,7 +86,7 @@ class LedgerFile:
             # A log without its database belongs to one that is gone: SQLite would play it into the new one.
             set_aside(path)
             _create_empty(path)
-        file = cls(_connect(path, "rw"))
+        file = cls(_connect(path, "rw"), path)
         with file._closed_on_error():
             if file._connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
                 raise LedgerCorrupt("the ledger is damaged", hint=_REBUILD)
@@ -102,7 +109,7 @@ class LedgerFile:
         """
         if not path.exists():
             raise StorageError("there is no ledger yet", hint="it is made when edge-encryptor first runs")
-        file = cls(_connect(path, "ro"))
+        file = cls(_connect(path, "ro"), path)
         with file._closed_on_error():
             if file._check_schema() == 0:
                 raise StorageError("the ledger is still being made", hint="try again")
@@ -111,7 +118,7 @@ class LedgerFile:
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:
         try:
-            with _in_plain_words():
+            with _in_plain_words(self._path):
                 yield
         except BaseException:
             self._connection.close()
@@ -152,7 +159,7 @@ class LedgerFile:
         Raises:
             StorageError: the disk refused; nothing has changed.
         """
-        with self.lock, _in_plain_words():
+        with self.lock, _in_plain_words(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -170,7 +177,7 @@ class LedgerFile:
         Raises:
             StorageError: the disk refused.
         """
-        with self.lock, _in_plain_words():
+        with self.lock, _in_plain_words(self._path):
             return self._connection.execute(query, values).fetchall()
 
 
@@ -206,7 +213,7 @@ def _create_empty(path: Path) -> None:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    with _in_plain_words():
+    with _in_plain_words(path):
         return sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
@@ -217,7 +224,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 @contextmanager
-def _in_plain_words() -> Iterator[None]:
+def _in_plain_words(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours; its messages stay behind, because they can quote values."""
     try:
         yield
@@ -225,7 +232,17 @@ def _in_plain_words() -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
         if code in _DAMAGED:
             raise LedgerCorrupt("the ledger is damaged", hint=_REBUILD) from error
+        if code == sqlite3.SQLITE_IOERR:
+            _ask_the_disk(path)
         if code in _SQLITE_SAYS:
-            message, hint = _SQLITE_SAYS[code]
-            raise StorageError(message, hint=hint) from error
+            kind, message, hint = _SQLITE_SAYS[code]
+            raise kind(message, hint=hint) from error
         raise EdgeError("the ledger refuses a statement: this is a fault in the program") from error
+
+
+def _ask_the_disk(path: Path) -> None:
+    """Raise what the disk itself says: SQLite calls a file system an error that has just turned read-only."""
+    try:
+        os.utime(path)
+    except OSError as error:
+        raise durable.storage_error(error) from error

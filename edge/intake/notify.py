@@ -42,7 +42,9 @@ _HINTS: Final[list[type[FileSystemEvent]]] = [
 ]
 
 NO_WATCHES_LEFT: Final = "the kernel's limit of inotify watches is reached (fs.inotify.max_user_watches)"
-_NO_INSTANCES_LEFT: Final = "the kernel's limit of inotify instances is reached (fs.inotify.max_user_instances)"
+_NO_INSTANCES_LEFT: Final = (
+    "no inotify instance is to be had (fs.inotify.max_user_instances, or this process has too many open files)"
+)
 
 
 class Events:

@@ -5,6 +5,7 @@ The folder belongs to the scanner: a link, a pipe or another file under the same
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -13,10 +14,13 @@ from contextlib import contextmanager
 from io import FileIO
 from typing import Final
 
+from edge.durable import storage_error
 from edge.errors import ChangedWhileRead, UnreadableFile, VanishedFile
 from edge.records import SettledFile
 
 _STEP_BYTES: Final = 1 << 20
+_NOT_THE_FILE: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""What is wrong with this process or this machine, and would meet every file."""
 
 
 @contextmanager
@@ -27,6 +31,7 @@ def opened(file: SettledFile) -> Iterator[FileIO]:
         VanishedFile: It is gone.
         ChangedWhileRead: Another content stands under its name.
         UnreadableFile: It is no regular file, or may not be read.
+        TooManyOpenFiles: Nothing can be opened now.
     """
     try:
         # O_NONBLOCK: opening a pipe would otherwise wait for its writer for ever.
@@ -34,6 +39,8 @@ def opened(file: SettledFile) -> Iterator[FileIO]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise VanishedFile("the file is gone") from error
     except OSError as error:
+        if error.errno in _NOT_THE_FILE:
+            raise storage_error(error) from error
         raise UnreadableFile(f"the file cannot be opened: {os.strerror(error.errno or 0)}") from error
     try:
         stream = FileIO(descriptor, "rb")

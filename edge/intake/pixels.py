@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
 from edge.durable import atomic_file, storage_error
-from edge.errors import IntakeError, PixelsUnavailable
+from edge.errors import IntakeError, PixelsUnavailable, StorageError
 from edge.intake.formats import HEAD_BYTES, Format, identify
 from edge.intake.opening import opened
 from edge.intake.worker import Worker
@@ -76,6 +76,7 @@ class PixelReader:
 
         Raises:
             PixelsUnavailable: They cannot be had losslessly within the limits; nothing is left at `sink_path`.
+            TooManyOpenFiles, WorkerUnavailable: The machine cannot decode anything now; nothing is left either.
         """
         try:
             descriptor = os.open(sink_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -84,7 +85,7 @@ class PixelReader:
         try:
             with FileIO(descriptor, "wb") as sink, opened(file) as stream:
                 image = self._decode(stream, file.size, sink)
-        except PixelsUnavailable:
+        except (PixelsUnavailable, StorageError):
             sink_path.unlink(missing_ok=True)
             raise
         except (IntakeError, OSError) as error:
@@ -97,6 +98,7 @@ class PixelReader:
 
         Raises:
             PixelsUnavailable: It cannot be had within the limits.
+            TooManyOpenFiles, WorkerUnavailable: The machine cannot decode anything now.
         """
         import numpy as np  # noqa: PLC0415 - the receiver writes pixels without it
 

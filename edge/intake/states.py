@@ -41,7 +41,7 @@ STEPS: Final[Mapping[FileState, frozenset[FileState]]] = {
     FileState.OFFERED: frozenset({FileState.RECEIPTED, FileState.QUARANTINED}),
     FileState.RECEIPTED: frozenset({FileState.DISPOSED}),
     FileState.DISPOSED: frozenset(),
-    # An operator's retry: the spooled image once more, or the file from the start.
+    # An operator's retry: the spooled image once more, or the file from the start; or a file can be read at last.
     FileState.QUARANTINED: frozenset({FileState.SEALED, FileState.SEEN, FileState.IGNORED}),
     # The configuration may want unknown kinds carried by now.
     FileState.IGNORED: frozenset({FileState.SEEN, FileState.SETTLED, FileState.QUARANTINED}),
@@ -57,6 +57,9 @@ CARRIED: Final = (
     FileState.DISPOSED,
     FileState.QUARANTINED,
 )
+
+# The reason of a file that could not be read from its disk: it is tried again, and carried once it can be.
+UNREADABLE: Final = "unreadable-file"
 
 # Reasons of images whose sealed file the spool has lost: while their originals stand, they are sealed once more.
 MISSING_FROM_SPOOL: Final = "missing-from-spool"
@@ -140,6 +143,11 @@ class LedgerEntry:
     domain: str
     first_seen: str
     changed: str
+
+    @property
+    def unread(self) -> bool:
+        """Whether nothing of the file could be read yet."""
+        return self.state is FileState.QUARANTINED and self.reason == UNREADABLE
 
     @property
     def lost(self) -> bool:

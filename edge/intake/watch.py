@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from edge.durable import storage_error
 from edge.intake.notify import NO_WATCHES_LEFT, Events, why_no_events, why_poll
 from edge.intake.settle import FoundFile
 
@@ -40,6 +41,10 @@ _GUARD = 1.0
 _SHORTEST_GAP = 0.25
 # Event threads that died so often in a row will not live; polling does.
 _REARMS = 3
+# A limit of the kernel's may be raised, or another program end: events are asked for again after so many seconds.
+_RETRY = 600.0
+# What is wrong with this process or this machine, and says nothing of a folder.
+_NOT_THE_FOLDER = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class ListingReport:
 class Watcher:
     """Wake when something may have happened in a folder, and list what is there.
 
-    `wait` and `listing` belong to one thread; `wake` and `close` may be called from any.
+    `wait` and `listing` belong to one thread; `is_there`, `wake` and `close` may be called from any.
 
     Args:
         folder: the scanner's folder; it may be missing, and it may come and go.
@@ -90,6 +95,7 @@ class Watcher:
         self._was_mount = False
         self._pause_reason = ""
         self._poll_reason = ""
+        self._retry_at = float("inf")
         self._rearmed = 0
         self._overflows = 0
         self._covered = 0
@@ -119,6 +125,16 @@ class Watcher:
     def reason(self) -> str:
         """Why the folder is polled, in plain words; empty while events wake."""
         return self._poll_reason
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the folder is polled only because the kernel gives no events; they are asked for again by itself."""
+        return self._retry_at < float("inf")
+
+    @property
+    def how(self) -> str:
+        """By what the folder is watched, in plain words."""
+        return f"polling every {self._poll_interval:g} s: {self._poll_reason}" if self._poll_reason else "events"
 
     @property
     def overflows(self) -> int:
@@ -166,6 +182,12 @@ class Watcher:
         self._hinted = self._nudged = False
         return True
 
+    def is_there(self) -> bool:
+        """Look at the folder itself now, and return whether what it lacks is really gone."""
+        if self._tend():
+            self.wake()
+        return not self.paused
+
     def wake(self) -> None:
         """End the present wait, or the next one, at once."""
         with self._condition:
@@ -199,8 +221,9 @@ class Watcher:
                 with os.scandir(folder) as scan:
                     entries = list(scan)
             except OSError as error:
-                if not prefix:
+                if not prefix or error.errno in _NOT_THE_FOLDER:
                     self._pause(_why_unlistable(error))
+                    pending.clear()
                 elif not isinstance(error, FileNotFoundError):
                     counts["unreadable"] += 1
                 continue
@@ -248,15 +271,16 @@ class Watcher:
 
         Only the second shortage in a row counts, because a folder made this moment is not watched yet.
         """
-        if self._events is None or folders <= self._covered:
-            return
-        watched = self._events.watched_folders()
-        if watched is None or watched >= folders:
-            self._covered, self._short = folders, False
-        elif self._short:
-            self._fall_back(NO_WATCHES_LEFT)
-        else:
-            self._short = True
+        with self._arming:
+            if self._events is None or folders <= self._covered:
+                return
+            watched = self._events.watched_folders()
+            if watched is None or watched >= folders:
+                self._covered, self._short = folders, False
+            elif self._short:
+                self._fall_back(NO_WATCHES_LEFT)
+            else:
+                self._short = True
 
     def _tend(self) -> bool:
         """Look at the folder itself and at the event threads; pause, resume or arm again. True if anything changed."""
@@ -273,7 +297,8 @@ class Watcher:
                 # if every file were gone.
                 return self._pause("nothing is mounted on the folder any more")
             self._was_mount = mounted
-            if identity == self._identity and (self._events is None or self._events.alive()):
+            lives = self._events is None or self._events.alive()
+            if identity == self._identity and lives and time.monotonic() < self._retry_at:
                 return False
             self._arm(identity)
             return True
@@ -290,19 +315,22 @@ class Watcher:
         return details.st_dev, details.st_ino
 
     def _pause(self, reason: str) -> bool:
-        changed = reason != self._pause_reason
-        self._disarm()
-        self._identity, self._pause_reason = None, reason
-        return changed
+        with self._arming:
+            changed = reason != self._pause_reason
+            self._disarm()
+            self._identity, self._pause_reason = None, reason
+            return changed
 
     def _arm(self, identity: tuple[int, int]) -> None:
         self._disarm()
-        self._rearmed = self._rearmed + 1 if identity == self._identity else 0
+        died = identity == self._identity and self._retry_at == float("inf")
+        self._rearmed = self._rearmed + 1 if died else 0
         self._identity, self._pause_reason, self._poll_reason = identity, "", ""
+        self._retry_at = float("inf")
         if self._poll:
             self._poll_reason = "the configuration asks for it"
         elif self._rearmed > _REARMS:
-            self._poll_reason = "the watch for events keeps dying"
+            self._fall_back("the watch for events keeps dying")
         elif self._poll is None:
             self._poll_reason = why_poll(self._folder)
         if self._poll_reason:
@@ -314,7 +342,7 @@ class Watcher:
 
     def _fall_back(self, reason: str) -> None:
         self._disarm()
-        self._poll_reason = reason
+        self._poll_reason, self._retry_at = reason, time.monotonic() + _RETRY
 
     def _disarm(self) -> None:
         with self._arming:
@@ -361,4 +389,6 @@ def _why_unlistable(error: OSError) -> str:
         return "something that is no folder has its name"
     if isinstance(error, PermissionError):
         return "the folder may not be read: check its owner and its mode"
+    if error.errno in _NOT_THE_FOLDER:
+        return storage_error(error).message
     return f"the folder does not answer ({errno.errorcode.get(error.errno or 0, 'no error number')})"

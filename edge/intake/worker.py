@@ -27,14 +27,20 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from edge.durable import storage_error
+from edge.errors import StorageError, TooManyOpenFiles, WorkerUnavailable
+
 MAX_FRAME = 256 * 1024  # bytes; a reply about pixels holds at most 48 KiB of base64-coded side data
 _EXIT_MEMORY = 86  # the child's status where its memory limit was reached
 _START_TIMEOUT = 60.0  # seconds for the interpreter and its modules: cold storage on a small board
 _STOP_TIMEOUT = 1.0  # seconds given to a child to end by itself
 _FILES_PER_CHILD = 2000  # a fresh child now and then makes leaks in native readers harmless
 _BACKSTOP = 2.0  # seconds after which a child whose parent no longer times it ends itself
+# Where the machine runs out of memory, the kernel ends this child before the parent: a file cost it its reader, no more.
+_ENDED_FIRST = b"1000"
 
 TIMEOUT, MEMORY, CRASHED = "inspection-timeout", "inspection-memory", "inspection-crashed"
+FAILURES = frozenset({TIMEOUT, MEMORY, CRASHED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +75,20 @@ class Worker:
         return self._process.pid if self._process else None
 
     def call(self, request: dict[str, Any], descriptors: list[int]) -> Reply:
-        """Send one request with open files, and wait for its reply."""
+        """Send one request with open files, and wait for its reply.
+
+        Raises:
+            TooManyOpenFiles, WorkerUnavailable: No child can be started now. No file is the cause of that.
+        """
         with self._lock:
             self._undead = [process for process in self._undead if process.poll() is None]
             if self._served >= _FILES_PER_CHILD or (self._process and self._process.poll() is not None):
                 self._discard()
             try:
                 channel = self._socket or self._start()
-            except OSError:
+            except OSError as error:
                 self._discard()
-                return Reply(failure=CRASHED)
+                raise _unavailable(error) from error
             self._served += 1
             try:
                 _send(channel, {**request, "timeout": self._timeout}, descriptors)
@@ -128,6 +138,11 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._undead.append(process)
             return None
+
+
+def _unavailable(error: OSError) -> StorageError:
+    refused = storage_error(error)
+    return refused if isinstance(refused, TooManyOpenFiles) else WorkerUnavailable("no worker can be started")
 
 
 def _environment() -> dict[str, str]:
@@ -193,6 +208,8 @@ def _exactly(channel: socket.socket, count: int, deadline: float) -> bytes:
 def main() -> None:
     """Answer requests on standard input, a Unix socket, until it closes."""
     memory_limit, output_limit = int(sys.argv[1]), int(sys.argv[2])
+    with contextlib.suppress(OSError):  # a kernel without /proc decides as it likes
+        Path("/proc/self/oom_score_adj").write_bytes(_ENDED_FIRST)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (output_limit, output_limit))
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))

@@ -33,6 +33,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "EDGE_ENCRYPTOR_WATCH_STUCK_AFTER": "0.3",
     "EDGE_ENCRYPTOR_WATCH_RESCAN": "0.5",
     "EDGE_ENCRYPTOR_SPOOL_RESERVE_BYTES": "0",
+    "EDGE_ENCRYPTOR_SPOOL_RESERVE_PERCENT": "0",
     "EDGE_ENCRYPTOR_TRANSFER_OFFER_FIRST": "0.3",
     "EDGE_ENCRYPTOR_TRANSFER_OFFER_MAX": "1",
     "EDGE_RECEIVER_TRANSFER_STALL": "0.5",
@@ -97,7 +98,7 @@ class Started:
     @property
     def connected(self) -> bool:
         """Whether its start is over: it connects last."""
-        return b"connected to the broker" in self.log.read_bytes()[self._said_before :]
+        return self.log.exists() and b"connected to the broker" in self.log.read_bytes()[self._said_before :]
 
     def end(self, how: signal.Signals | None = None) -> int:
         """Send a signal, if any, and return the exit code of the program once it is gone."""

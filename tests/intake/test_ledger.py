@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from edge.errors import ConfigError, EdgeError, LedgerCorrupt, StorageError
 from edge.intake.ledger import FileState, ImageFacts, Ledger
-from edge.intake.states import STEPS
+from edge.intake.states import STEPS, UNREADABLE
 from edge.records import CaptureSource, CaptureTime
 
 T0, T1, T2 = (f"2026-01-02T03:04:0{n}+00:00" for n in range(3))
@@ -180,6 +180,19 @@ def test_new_content_at_the_path_of_a_carried_image_is_a_new_file(ledger, state)
     newer = ledger.observe(replace(FILE, mtime_ns=6), now=T2)
     assert (newer.state, newer.first_seen) == (FileState.SEEN, T2)
     assert ledger.find(FILE).state is state
+
+
+def test_a_file_that_could_not_be_read_stays_on_record_until_new_content_takes_its_path(ledger):
+    ledger.observe(FILE, now=T0)
+    assert ledger.quarantine(FILE, reason=UNREADABLE, now=T0).unread
+    assert ledger.forget_vanished(set()) == 0
+    again = replace(FILE, mtime_ns=6)
+    assert ledger.observe(again, now=T1).state is FileState.SEEN
+    assert [(entry.state, entry.reason) for entry in ledger.entries()] == [(FileState.SEEN, "")]
+    ledger.quarantine(again, reason="file-too-large", now=T1)
+    assert not ledger.find(again).unread
+    ledger.observe(replace(FILE, mtime_ns=7), now=T2)
+    assert len(ledger.entries()) == 2
 
 
 def test_a_quarantined_file_is_not_read_anew_once_newer_content_took_its_path(ledger):

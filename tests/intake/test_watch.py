@@ -338,6 +338,41 @@ def test_without_inotify_the_folder_is_polled_and_the_reason_told(folder, monkey
         wait_until(watcher, ["a.png"])
 
 
+def test_events_are_asked_for_again_where_the_kernel_had_none(folder, monkeypatch):
+    monkeypatch.setattr(watch, "_RETRY", 0.05)
+
+    def no_observer():
+        raise OSError(errno.ENOSPC, "no")
+
+    with monkeypatch.context() as short:
+        short.setattr(notify, "Observer", no_observer)
+        with Watcher(folder, poll_interval=0.05) as watcher:
+            assert watcher.degraded
+            assert watcher.how.startswith("polling every 0.05 s: the kernel's limit of inotify watches")
+            assert watcher.wait(LONG)
+            assert watcher.degraded
+            short.undo()
+            while watcher.degraded:
+                assert watcher.wait(LONG)
+            assert watcher.how == "events"
+            drain(watcher)
+            (folder / "a.png").write_bytes(b"x")
+            wait_until(watcher, ["a.png"])
+
+
+def test_a_sub_folder_without_a_descriptor_for_it_is_a_pause_and_no_fault_of_the_folder(watcher, folder, monkeypatch):
+    (folder / "study").mkdir()
+    refuse(monkeypatch, folder / "study", OSError(errno.EMFILE, "no"))
+    names(watcher)
+    assert "open files" in watcher.pause_reason
+    assert not watcher.complete
+    monkeypatch.undo()
+    while watcher.paused:
+        assert watcher.wait(LONG)
+    assert names(watcher) == []
+    assert watcher.complete
+
+
 def test_an_observer_that_fails_to_start_leaves_no_thread(folder, monkeypatch):
     before = set(threading.enumerate())
 

@@ -1,5 +1,6 @@
 """Whatever a file does to its reader, the parent gets a reply, and nothing of the child is left behind."""
 
+import contextlib
 import io
 import os
 import resource
@@ -15,6 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from edge.errors import TooManyOpenFiles, WorkerUnavailable
 from edge.intake.worker import CRASHED, MEMORY, TIMEOUT, Worker
 
 NOW = "2026-06-01T12:00:00+00:00"
@@ -82,6 +84,7 @@ def test_the_limits_hold_in_the_child(worker, jpeg):
     assert limits.rlimit(resource.RLIMIT_AS) == (MEMORY_LIMIT, MEMORY_LIMIT)
     assert limits.rlimit(resource.RLIMIT_CORE) == (0, 0)
     assert limits.rlimit(resource.RLIMIT_FSIZE) == (0, 0)
+    assert Path(f"/proc/{worker.pid}/oom_score_adj").read_text() == "1000\n"
 
 
 def test_the_child_knows_nothing_of_the_parent(worker, jpeg, monkeypatch):
@@ -147,6 +150,33 @@ def test_a_request_that_makes_no_sense_is_a_crash_and_no_hang(worker, jpeg):
         assert worker.call({"operation": "something"}, [file.fileno()]).failure == CRASHED
         assert worker.call({"operation": "inspect", "x": "y" * 300_000}, [file.fileno()]).failure == CRASHED
     assert _ask(worker, jpeg).failure == ""
+
+
+def test_where_no_child_can_be_started_the_machine_is_named_and_not_the_file(worker, jpeg):
+    with jpeg.open("rb") as file:
+        request = {"operation": "inspect", "format": "jpeg", "size": jpeg.stat().st_size, "now": NOW}
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        open_now = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 1, hard))
+        taken = []
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.open(os.devnull, os.O_RDONLY))
+            with pytest.raises(TooManyOpenFiles):
+                worker.call(request, [file.fileno()])
+        finally:
+            for each in taken:
+                os.close(each)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert worker.pid is None
+    assert _ask(worker, jpeg).failure == ""
+
+
+def test_where_no_process_can_be_started_the_machine_is_named_and_not_the_file(worker, jpeg, monkeypatch):
+    monkeypatch.setattr("edge.intake.worker.sys.executable", "/nowhere/python")
+    with pytest.raises(WorkerUnavailable):
+        _ask(worker, jpeg)
 
 
 def test_nothing_is_left_behind(jpeg, endless):
