@@ -108,6 +108,11 @@ class Mosquitto:
         """Let it go on."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def correct(self, acl: str) -> None:
+        """Follow another access list from here on, as after an administrator's correction."""
+        (self._folder / "acl").write_text(acl)
+        os.kill(self.pid, signal.SIGHUP)
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -201,7 +206,8 @@ class Amqtt(EmbeddedBroker):
 class Proxy:
     """Forward TCP connections from a port of its own to `target`, and break them on demand.
 
-    `bytes_per_second` throttles what goes to the target (the device's uplink); None does not.
+    `bytes_per_second` throttles what goes to the target (the device's uplink); None does not. `forwarded` counts the
+    bytes that went to the target.
     """
 
     def __init__(self, target: int, *, bytes_per_second: int | None = None) -> None:
@@ -212,6 +218,8 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._threads: list[threading.Thread] = []
         self._open = True
+        self._dead: set[socket.socket] = set()
+        self.forwarded = 0
         self.port: int = self._listener.getsockname()[1]
         self._begin(self._accept)
 
@@ -228,6 +236,14 @@ class Proxy:
                 # shutdown wakes the thread that reads; close alone does not.
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
+
+    def bury(self) -> None:
+        """Forward nothing more on the connections that there are, and tell neither end: each believes itself connected.
+
+        So it is when a router forgets a connection, or a cable is pulled beyond it. New connections work.
+        """
+        with self._lock:
+            self._dead |= {end for pair in self._pairs for end in pair}
 
     def close(self) -> None:
         """Break every connection and accept no more."""
@@ -266,13 +282,19 @@ class Proxy:
             with self._lock:
                 self._pairs.append((near, far))
             ends = threading.Barrier(2)
-            self._begin(self._pump, near, far, self._rate, ends)
-            self._begin(self._pump, far, near, None, ends)
+            self._begin(self._pump, near, far, self._rate, ends, True)
+            self._begin(self._pump, far, near, None, ends, False)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, rate: int | None, ends: threading.Barrier) -> None:
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, rate: int | None, ends: threading.Barrier, outward: bool
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536 if rate is None else max(1, min(65536, rate // 20))):
+                if sink in self._dead:
+                    continue
                 sink.sendall(data)
+                if outward:
+                    self.forwarded += len(data)
                 if rate is not None:
                     time.sleep(len(data) / rate)
         for end in (source, sink):
