@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
 from edge import __version__, durable
+from edge.clock import WallClock
 from edge.config import DeviceConfig
 from edge.delivery import Delivery
 from edge.envelope.sign import Receipt
@@ -84,7 +84,7 @@ class Daemon:
         sealer: Sealer,
         once: bool = False,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        wall: WallClock | None = None,
         on_progress: Callable[[Summary], None] = lambda _summary: None,
         on_sealed: Callable[[Sealed], None] = lambda _sealed: None,
         on_receipt: Callable[[Receipt], None] = lambda _receipt: None,
@@ -99,7 +99,7 @@ class Daemon:
         self._sealer = sealer
         self._once = once
         self._clock = clock
-        self._now = now
+        self._wall = wall or WallClock()
         self._on_progress = on_progress
         self._on_sealed = on_sealed
         self._on_receipt = on_receipt
@@ -110,7 +110,7 @@ class Daemon:
         poll = {"auto": None, "always": True, "never": False}[config.watch.poll]
         self._watcher = Watcher(folder, poll=poll, ignore=(*DEFAULT_IGNORED, *config.watch.ignore))
         self._delivery = Delivery(
-            folder=folder, watch=config.watch, ledger=self._ledger, spool=self._spool, timestamp=self._timestamp
+            folder=folder, watch=config.watch, ledger=self._ledger, spool=self._spool, timestamp=self._wall.timestamp
         )
         self._loader = Loader(
             config=config,
@@ -120,7 +120,7 @@ class Daemon:
             spool=self._spool,
             once=once,
             clock=clock,
-            timestamp=self._timestamp,
+            timestamp=self._wall.timestamp,
             on_sealed=self._sealed,
             on_known=self._delivery.known,
         )
@@ -246,6 +246,7 @@ class Daemon:
             self._failure = error
 
     def _receipted(self, image: SpooledImage, receipt: Receipt) -> None:
+        self._wall.confirm(receipt.issued_at)
         self._delivery.receipted(image, receipt)
         self._on_receipt(receipt)
         if self._loader.holds:
@@ -260,7 +261,7 @@ class Daemon:
     # --- status -----------------------------------------------------------------------------------------------------
 
     def _publish_status(self) -> None:
-        generation, alarms = self._transport.generation, self._sealer.alarms
+        generation, alarms = self._transport.generation, self._all_alarms()
         news = generation != self._generation or alarms != self._alarms
         if not self._transport.connected or (not news and self._clock() < self._status_at):
             return
@@ -279,9 +280,13 @@ class Daemon:
             "boot": self._boot,
             "version": __version__,
             "paused": self._loader.paused,
-            "alarms": list(self._sealer.alarms),
+            "alarms": list(self._all_alarms()),
         }
         return json.dumps(status | self._figures()).encode()
+
+    def _all_alarms(self) -> tuple[str, ...]:
+        """Return the codes of what does not work now."""
+        return (*self._sealer.alarms, *self._loop.alarms, *self._wall.alarms())
 
     def _figures(self) -> dict[str, int]:
         """Return how much waits, nothing where the disk does not say: a status must not end the transfer."""
@@ -295,6 +300,3 @@ class Daemon:
             }
         except StorageError:
             return {}
-
-    def _timestamp(self) -> str:
-        return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")

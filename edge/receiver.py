@@ -13,12 +13,12 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from edge import __version__, decrypt, durable, protocol
 from edge.archive import Archive, keep_side, write_beside
+from edge.clock import WallClock
 from edge.config import ReceiverConfig
 from edge.envelope import sign
 from edge.envelope.metadata import Metadata
@@ -70,7 +70,7 @@ class Receiver:
         self._config = config
         self._keyring = keyring
         self._transport = transport
-        self._now = now
+        self._wall = WallClock(now=now, monotonic=clock)
         self._clock = clock
         self._on_stored = on_stored
         state = config.receiver.state
@@ -153,7 +153,7 @@ class Receiver:
             self.counts.rejected += 1
             _LOG.warning("offer of %s rejected: %s", manifest.image_id.hex(), error.code)
             return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
-        if manifest.issued_at > self._now() + protocol.CLOCK_SKEW_SECONDS:
+        if manifest.issued_at > self._wall.seconds() + protocol.CLOCK_SKEW_SECONDS:
             _LOG.warning("the clock of %s is more than a day ahead of this one", manifest.device)
         if known is not None:
             self.counts.repeated += 1
@@ -228,7 +228,7 @@ class Receiver:
             manifest_hash=signed.manifest_hash,
             status=status,
             reason=reason,
-            issued_at=int(self._now()),
+            issued_at=self._wall.seconds(),
         )
         return sign.sign_receipt(receipt, self._keyring.signer)
 
@@ -252,6 +252,7 @@ class Receiver:
             "stored": self.counts.stored,
             "rejected": self.counts.rejected,
             "free_bytes": self._free_bytes(),
+            "alarms": list(self._wall.alarms()),
         }
         return json.dumps(status).encode()
 
@@ -263,11 +264,11 @@ class Receiver:
             return None
 
     def _timestamp(self) -> str:
-        return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
+        return self._wall.timestamp("seconds")
 
     def _sweep_parts(self) -> None:
         """Remove the parts of images that were recorded just before a crash, and those that nobody offers any more."""
-        aged = self._now() - _PART_SECONDS
+        aged = self._wall.seconds() - _PART_SECONDS
         for path in self._parts.iterdir():
             match = _PART_NAME.fullmatch(path.name)
             if match is None:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from edge import durable
 from edge.cli import common
+from edge.clock import WallClock
 from edge.config import DeviceConfig, LogTable
 from edge.daemon import Daemon
 from edge.encrypt import Entropy
@@ -183,7 +184,8 @@ def _watch(arguments: argparse.Namespace) -> int:
             durable.make_folder(config.device.state)
             stack.enter_context(durable.lock_folder(config.device.state))
             scratch = _empty_scratch(config.device.state / "scratch")
-        sealer = sealer_for(config, keyring, inspector, scratch=scratch, operator_time=arguments.datetime)
+        wall = WallClock()
+        sealer = sealer_for(config, keyring, inspector, scratch=scratch, operator_time=arguments.datetime, wall=wall)
         stack.callback(sealer.close)
         if arguments.dry_run:
             return _dry_run(config, folder, sealer)
@@ -199,6 +201,7 @@ def _watch(arguments: argparse.Namespace) -> int:
                 transport=common.connect(config.broker, config.device.id),
                 sealer=sealer,
                 once=arguments.once,
+                wall=wall,
                 on_progress=bar.update,
             )
         )
