@@ -1,7 +1,7 @@
 """The time of day, on machines whose clock may be wrong: before it was ever set, or years off.
 
-The rule kept here: the time of day is only ever written down and shown. Nothing waits by it, orders by it or decides by
-it: intervals are those of a monotonic clock, and images are ordered by their sequence numbers.
+The rule kept here: no image is kept, sent, refused or put in order by the time of day. It is written down and shown;
+intervals are those of a monotonic clock, and images are ordered by their sequence numbers.
 """
 
 from __future__ import annotations

@@ -264,7 +264,7 @@ class Link(Generic[AnySession]):
         largest = max(session.sizes, default=0)
         if session.passed >= max(largest, _LEARNED_MIN):
             self._choked = 0
-        elif largest > max(session.passed, _LEARNED_MIN) and not self._stopping.is_set():
+        elif largest > _LEARNED_MIN and not self._stopping.is_set():
             self._choked += 1
             if self._choked >= _CHOKED_TIMES:
                 self._choked = 0
