@@ -42,7 +42,8 @@ class Mosquitto:
     """A mosquitto process with a configuration of its own in `folder`; it skips the test where there is no mosquitto.
 
     `server` makes the listener TLS; with `client_ca_file` clients need a certificate, and its common name is their user
-    name. `passwords` maps user names to passwords. `acl` is the text of an ACL file. `options` are further lines.
+    name. `passwords` maps user names to passwords. `acl` is the text of an ACL file. `options` are further lines. `within` is
+    a command that runs it in a network namespace, where it listens on `host`.
     """
 
     def __init__(
@@ -54,12 +55,16 @@ class Mosquitto:
         passwords: Mapping[str, str] | None = None,
         acl: str | None = None,
         options: Sequence[str] = (),
+        within: Sequence[str] = (),
+        host: str = HOST,
     ) -> None:
         if MOSQUITTO is None:
             pytest.skip("mosquitto is not installed (Debian package mosquitto)")
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._tls = server is not None
+        self._within = within
+        self._host = host
         self._lines = self._configure(server, client_ca_file, passwords, acl, options)
         self._process: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
@@ -71,7 +76,7 @@ class Mosquitto:
 
     @property
     def url(self) -> str:
-        return f"{'mqtts' if self._tls else 'mqtt'}://{HOST}:{self.port}"
+        return f"{'mqtts' if self._tls else 'mqtt'}://{self._host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -159,13 +164,18 @@ class Mosquitto:
         assert MOSQUITTO is not None
         configuration = self._folder / "mosquitto.conf"
         # Listener options belong to the listener above them.
-        configuration.write_text("\n".join([f"listener {port} {HOST}", *self._lines, ""]))
+        configuration.write_text("\n".join([f"listener {port} {self._host}", *self._lines, ""]))
         with (self._folder / "mosquitto.log").open("ab") as log:
-            self._process = subprocess.Popen([MOSQUITTO, "-c", configuration], stdout=log, stderr=log)
+            self._process = subprocess.Popen([*self._within, MOSQUITTO, "-c", configuration], stdout=log, stderr=log)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-                return True
+            # Into another namespace no probe leads: there its own word is taken for it.
+            if self._within:
+                if " running" in self.log:
+                    return True
+            else:
+                with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+                    return True
             time.sleep(0.01)
         self.kill()
         return False
