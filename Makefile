@@ -32,9 +32,10 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Every durable step killed and its power cut, and 200 images over 110 random kills: about 25 minutes. mosquitto is needed.
+# Every durable step killed and its power cut, 200 images over 110 random kills, and slow and lossy links: about 35 minutes.
+# mosquitto is needed, and root for the lossy links.
 faults: $(VENV)/.test
-	$(BIN)/python -m pytest -m faults tests/faults
+	$(BIN)/python -m pytest -m faults tests/faults tests/integration
 
 # The networks under every model runtime and Python that this machine has: an environment each.
 runtimes:
