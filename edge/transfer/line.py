@@ -28,7 +28,7 @@ class Line:
         self._sign = -1 if newest_first else 1
         self._pattern = re.compile("|".join(map(fnmatch.translate, urgent)) or r"(?!)", re.IGNORECASE)
         self._images: dict[bytes, SpooledImage] = {}
-        self._heap: list[tuple[bool, int, bytes]] = []
+        self._heaps: dict[bool, list[tuple[int, bytes]]] = {True: [], False: []}
 
     def __len__(self) -> int:
         return len(self._images)
@@ -37,22 +37,22 @@ class Line:
         """Whether an image goes before all that are not urgent."""
         return any(self._pattern.fullmatch(name) for name in image.origin.relative.split("/"))
 
-    def place(self, image: SpooledImage) -> tuple[bool, int, bytes]:
-        """Return what images are ordered by: the least is the first."""
-        return (not self.is_urgent(image), self._sign * image.sequence, image.image_id)
+    def place(self, image: SpooledImage) -> tuple[int, bytes]:
+        """Return what urgent images, and those that are not, are ordered by: the least is the first."""
+        return (self._sign * image.sequence, image.image_id)
 
     def add(self, image: SpooledImage) -> None:
         """Put an image in line; it replaces one of its id."""
         if image.image_id not in self._images:
-            heapq.heappush(self._heap, self.place(image))
+            heapq.heappush(self._heaps[self.is_urgent(image)], self.place(image))
         self._images[image.image_id] = image
 
-    @property
-    def first(self) -> SpooledImage | None:
-        """The image whose turn it is, None where nobody waits."""
-        while self._heap and self._heap[0][2] not in self._images:
-            heapq.heappop(self._heap)
-        return self._images[self._heap[0][2]] if self._heap else None
+    def first(self, *, urgent: bool) -> SpooledImage | None:
+        """Return the image whose turn it is among the urgent ones or among the others, None where none waits."""
+        heap = self._heaps[urgent]
+        while heap and heap[0][1] not in self._images:
+            heapq.heappop(heap)
+        return self._images[heap[0][1]] if heap else None
 
     def get(self, image_id: bytes) -> SpooledImage | None:
         """Return the image of this id, None where it does not wait."""

@@ -200,16 +200,16 @@ class SendLoop:
         while self._added:
             self._line.add(self._added[0])
             self._added.popleft()
-        while (image := self._line.first) is not None and self._has_place(image):
-            self._outstanding[image.image_id] = _Outstanding(image, self._line.is_urgent(image), self._offer_first, now)
-            self._line.remove(image.image_id)
+        for urgent in (True, False):
+            while (image := self._line.first(urgent=urgent)) is not None and self._has_place(image, urgent=urgent):
+                self._outstanding[image.image_id] = _Outstanding(image, urgent, self._offer_first, now)
+                self._line.remove(image.image_id)
         for each in list(self._outstanding.values()):
             if each.offer_at <= now and not each.pending:
                 self._offer(each, now)
 
-    def _has_place(self, image: SpooledImage) -> bool:
+    def _has_place(self, image: SpooledImage, *, urgent: bool) -> bool:
         """Say whether an image can be offered now, putting back for it one that nobody has asked for and that comes later."""
-        urgent = self._line.is_urgent(image)
         mates = [each for each in self._outstanding.values() if each.urgent == urgent]
         if len(mates) < self._outstanding_max:
             return True

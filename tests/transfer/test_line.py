@@ -27,9 +27,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[SpooledImage]:
 
 def drained(line: Line) -> list[str]:
     names = []
-    while (image := line.first) is not None:
-        names.append(image.origin.relative)
-        line.remove(image.image_id)
+    for urgent in (True, False):
+        while (image := line.first(urgent=urgent)) is not None:
+            names.append(image.origin.relative)
+            line.remove(image.image_id)
     return names
 
 
@@ -66,4 +67,4 @@ def test_what_was_removed_is_not_first_and_an_id_is_there_once(images: list[Spoo
     assert line.get(images[0].image_id) is None
     assert line.get(images[1].image_id) is images[1]
     assert drained(line) == list(NAMES[1:])
-    assert line.first is None
+    assert line.first(urgent=False) is None

@@ -199,17 +199,16 @@ def test_an_urgent_image_is_offered_though_all_places_are_taken(tmp_path: Path, 
     duo.close()
 
 
-def test_an_urgent_image_that_no_receiver_takes_does_not_keep_the_others_back(
-    tmp_path: Path, broker: MemoryBroker
-) -> None:
-    duo = Duo(tmp_path, broker, urgent=["stat"])
-    spoiled = spool_image(duo.spool, b"x", label="foreign", sequence=1, audience="receiver-2")
-    duo.sender.add(replace(spoiled, origin=replace(spoiled.origin, relative="stat/x.png")))
+def test_urgent_images_that_no_receiver_takes_do_not_keep_the_others_back(tmp_path: Path, broker: MemoryBroker) -> None:
+    duo = Duo(tmp_path, broker, outstanding=2, urgent=["stat"])
+    for number in range(3):
+        foreign = spool_image(duo.spool, b"x", label=f"foreign-{number}", sequence=number, audience="receiver-2")
+        duo.sender.add(replace(foreign, origin=replace(foreign.origin, relative="stat/x.png")))
     duo.start_receiver()
     for number in range(6):
         add(duo, f"{number}.png", 200_000)
     duo.step_until(lambda: len(duo.receipts) == 6)
-    assert duo.sender.unreceipted == 1
+    assert duo.sender.unreceipted == 3
     duo.close()
 
 
