@@ -41,6 +41,8 @@ _HURRY_SHARE: Final = 0.1
 _FRUITLESS_MAX: Final = 8
 """After so many offers and wants in a row that bring an image no further, somebody should look. With the default pauses
 a receiver that does not answer has then been away for a quarter of an hour."""
+_SENT_MAX: Final = 64
+"""How many of the last chunks are remembered while they may be on their way: no window is larger."""
 _CHANCE: Final = random.SystemRandom().random
 
 ALARM_DENIED: Final = "publishing-denied"
@@ -151,6 +153,7 @@ class SendLoop:
         self._outstanding: OrderedDict[bytes, _Outstanding] = OrderedDict()
         self._lives: set[tuple[str, str]] = set()
         self._generation = 0
+        self._sent: deque[tuple[bytes, int]] = deque(maxlen=_SENT_MAX)
         self._denied_before = 0
         self.alarms: tuple[str, ...] = ()
         self.counts = SendCounts()
@@ -174,6 +177,7 @@ class SendLoop:
         if self._transport.generation != self._generation:
             # A new connection: whoever listens there has not heard us yet, and chunks on their way are gone.
             self._generation = self._transport.generation
+            self._sent.clear()
             for each in self._outstanding.values():
                 each.pending.clear()
                 each.wanted = False
@@ -319,13 +323,20 @@ class SendLoop:
             self._check(each)
             if want.image_id not in self._outstanding:
                 return
+        on_the_way = self._on_the_way()
         for first, end in want.ranges:
             for number in range(first, min(end, count)):
                 if len(each.pending) >= _PENDING_MAX:
                     break  # nobody may ask for more at once; the rest is asked for again
-                each.pending[number] = None
+                if (want.image_id, number) not in on_the_way:
+                    each.pending[number] = None
         # Somebody is at work on it: no need to offer it again soon.
         each.offer_at, each.interval = self._clock() + self._offer_first, self._offer_first
+
+    def _on_the_way(self) -> set[tuple[bytes, int]]:
+        """Return the chunks that have not even reached the broker: on a slow link they are asked for before they can come."""
+        count = self._transport.in_flight
+        return set(list(self._sent)[-count:]) if count else set()
 
     def _on_signed_receipt(self, raw: bytes) -> None:
         receipt = sign.verify_receipt(raw, receivers=self._receivers, device=self._device)
@@ -362,6 +373,7 @@ class SendLoop:
             receiver = each.image.envelope.manifest.audience
             self._publish(self._topics.chunk(receiver, self._device, each.image.image_id, number), chunk)
             del each.pending[number]
+            self._sent.append((each.image.image_id, number))
             each.served += 1
             self.counts.chunks += 1
             each.turn = self.counts.chunks

@@ -203,6 +203,10 @@ class Transport(Protocol):
         """
 
     @property
+    def in_flight(self) -> int:
+        """How many of the last messages the broker has not acknowledged yet on this connection."""
+
+    @property
     def counts(self) -> TransportCounts:
         """The counters since the start."""
 

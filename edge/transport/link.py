@@ -104,6 +104,13 @@ class Link(Generic[AnySession]):
             return payload_room(min(limits, default=None))
 
     @property
+    def in_flight(self) -> int:
+        """See `Transport.in_flight`."""
+        with self._changed:
+            session = self._usable()
+            return len(session.sizes) if session is not None else 0
+
+    @property
     def counts(self) -> TransportCounts:
         """See `Transport.counts`."""
         with self._changed:

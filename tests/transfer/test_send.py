@@ -12,6 +12,7 @@ import pytest
 from edge.spool import Spool, SpooledImage
 from edge.transfer.messages import Offer, Topics, Want, decode, encode
 from edge.transfer.send import ALARM_UNANSWERED, SendLoop
+from edge.transport.base import Message
 from edge.transport.memory import Disorder, MemoryBroker
 from tests.transfer.duo import Duo
 from tests.world import DEVICE, RECEIVER, Clock, Hospital, UnhurriedTransport, bytes_of, device_keyring, spool_image
@@ -213,6 +214,28 @@ def test_urgent_images_that_no_receiver_takes_do_not_keep_the_others_back(tmp_pa
 
 
 # --- bandwidth ------------------------------------------------------------------------------------------------------
+
+
+def test_a_chunk_that_has_not_reached_the_broker_is_not_sent_again(tmp_path: Path, broker: MemoryBroker) -> None:
+    duo = Duo(tmp_path, broker)
+    image = add(duo, "a.png", 300_000)
+    duo.step(2)
+    control = Topics().control(DEVICE)
+    first, again = (Message(control, encode(Want(image.image_id, RECEIVER, ((0, end),)))) for end in (4, 5))
+    broker.freeze()
+    duo.device_transport.take(first)
+    duo.step(5)
+    assert duo.sender.counts.chunks == 4
+    # Asked for once more, as after a stall: four are still on their way to the broker, the fifth is not.
+    duo.device_transport.take(again)
+    duo.step(6)
+    assert duo.sender.counts.chunks == 5
+    broker.thaw()
+    # The broker has had them; whoever asks again now has not got them.
+    duo.device_transport.take(again)
+    duo.step(6)
+    assert duo.sender.counts.chunks == 10
+    duo.close()
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.3])
