@@ -151,6 +151,7 @@ def test_a_device_with_a_wrong_clock_delivers_under_the_times_that_images_name(
             until(lambda: not site.spooled())
         site.scan("a.jpg", first)
         until(lambda: hospital.files().get(f"{DEVICE}/2026/11/27/a.jpg") == first)
+        until(lambda: not site.spooled())  # the receipt has come, and with it the hospital's time
         site.scan("b.jpg", second)
         until(lambda: hospital.files().get(f"{DEVICE}/2026/11/28/b.jpg") == second)
         until(lambda: not site.spooled())

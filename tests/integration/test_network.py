@@ -99,9 +99,9 @@ def test_images_cross_a_slow_uplink_with_hardly_a_chunk_sent_twice(
 ) -> None:
     site.settings = UNHURRIED
     hospital.settings = {"transfer.stall": 10.0}
-    images = {f"{number}.png": png(str(number), 1_500_000) for number in range(6)}
+    images = {f"{number}.png": png(str(number), 700_000) for number in range(4)}
     went = _cross_slowly(site, hospital, tmp_path, images=images, rate=rate, patience=280)
-    assert went < 1.1 * 9_000_000
+    assert went < 1.1 * 2_800_000
 
 
 @pytest.mark.faults
