@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
 from edge import __version__, durable
+from edge.clock import WallClock
 from edge.config import DeviceConfig
 from edge.delivery import Delivery
 from edge.envelope.sign import Receipt
@@ -96,7 +96,7 @@ class Daemon:
         sealer: Sealer,
         once: bool = False,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        wall: WallClock | None = None,
         alarms: Callable[[], tuple[str, ...]] = tuple,
         on_progress: Callable[[Summary], None] = lambda _summary: None,
         on_sealed: Callable[[Sealed], None] = lambda _sealed: None,
@@ -112,7 +112,7 @@ class Daemon:
         self._sealer = sealer
         self._once = once
         self._clock = clock
-        self._now = now
+        self._wall = wall or WallClock()
         self._outer_alarms = alarms
         self._on_progress = on_progress
         self._on_sealed = on_sealed
@@ -136,7 +136,7 @@ class Daemon:
             watch=config.watch,
             ledger=self._ledger,
             spool=self._spool,
-            timestamp=self._timestamp,
+            timestamp=self._wall.timestamp,
         )
         self._loader = Loader(
             config=config,
@@ -146,7 +146,7 @@ class Daemon:
             spool=self._spool,
             once=once,
             clock=clock,
-            timestamp=self._timestamp,
+            timestamp=self._wall.timestamp,
             on_turn=self._taking.leave,
             on_sealed=self._sealed,
             on_known=self._delivery.known,
@@ -162,6 +162,9 @@ class Daemon:
             outstanding=config.transfer.outstanding,
             offer_first=config.transfer.offer_first,
             offer_max=config.transfer.offer_max,
+            newest_first=config.transfer.order == "newest",
+            urgent=config.transfer.urgent,
+            bandwidth=config.transfer.bandwidth,
             clock=clock,
             on_offered=self._offered,
             on_receipt=self._receipted,
@@ -290,6 +293,8 @@ class Daemon:
             *self._loader.alarms,
             *(alarm for stands, alarm in own if stands),
             *self._sealer.alarms,
+            *self._loop.alarms,
+            *self._wall.alarms(),
         )
         return tuple(dict.fromkeys(alarms))
 
@@ -331,6 +336,7 @@ class Daemon:
             self._delivery.offered(image)
 
     def _receipted(self, image: SpooledImage, receipt: Receipt) -> None:
+        self._wall.confirm(receipt.issued_at)
         with self._noted():
             self._delivery.receipted(image, receipt)
         self._on_receipt(receipt)
@@ -369,6 +375,7 @@ class Daemon:
             "waits": self._loader.waits or (refusal.message if refusal else ""),
             "alarms": list(self.alarms),
             "refused_receipts": self._loop.counts.refused_receipts,
+            "refused_wants": self._loop.counts.refused_wants,
             "malformed": self._loop.counts.malformed,
             "faults": self._loop.counts.faults,
             "dropped": self._transport.counts.dropped,
@@ -387,6 +394,3 @@ class Daemon:
             }
         except StorageError:
             return {}
-
-    def _timestamp(self) -> str:
-        return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")

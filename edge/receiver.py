@@ -14,12 +14,12 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from edge import __version__, decrypt, durable, protocol
 from edge.archive import Archive, keep_side, write_beside
+from edge.clock import WallClock
 from edge.config import ReceiverConfig
 from edge.envelope import sign
 from edge.envelope.metadata import Metadata
@@ -88,7 +88,7 @@ class Receiver:
         self._config = config
         self._keyring = keyring
         self._transport = transport
-        self._now = now
+        self._wall = WallClock(now=now, monotonic=clock)
         self._outer_alarms = alarms
         self._said_alarms: tuple[str, ...] = ()
         self._clock = clock
@@ -190,7 +190,7 @@ class Receiver:
             if isinstance(error, UnknownSigner | BadSignature) and not self._strangers.allows():
                 return None
             return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
-        if manifest.issued_at > self._now() + protocol.CLOCK_SKEW_SECONDS:
+        if manifest.issued_at > self._wall.seconds() + protocol.CLOCK_SKEW_SECONDS:
             self._log.warning("the clock of %s is more than a day ahead of this one", manifest.device)
         if known is not None:
             self.counts.repeated += 1
@@ -285,7 +285,7 @@ class Receiver:
             manifest_hash=signed.manifest_hash,
             status=status,
             reason=reason,
-            issued_at=int(self._now()),
+            issued_at=self._wall.seconds(),
         )
         return sign.sign_receipt(receipt, self._keyring.signer)
 
@@ -325,7 +325,7 @@ class Receiver:
             "faults": self._loop.counts.faults,
             "dropped": self._transport.counts.dropped,
             "free_bytes": self._free_bytes(),
-            "alarms": [*self._outer_alarms(), *self._alarms()],
+            "alarms": [*self._outer_alarms(), *self._alarms(), *self._wall.alarms()],
         }
         return json.dumps(status).encode()
 
@@ -351,11 +351,11 @@ class Receiver:
         return min(durable.free_bytes(self._parts), self.archive.free_bytes())
 
     def _timestamp(self) -> str:
-        return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
+        return self._wall.timestamp("seconds")
 
     def _sweep_parts(self) -> None:
         """Remove the parts of images that were recorded just before a crash, and those that nobody offers any more."""
-        aged = self._now() - _PART_SECONDS
+        aged = self._wall.seconds() - _PART_SECONDS
         for path in self._parts.iterdir():
             match = _PART_NAME.fullmatch(path.name)
             if match is None:

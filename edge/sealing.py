@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from edge import encrypt
+from edge.clock import WallClock
 from edge.config import DeviceConfig
 from edge.deriving import Deriver
 from edge.encrypt import Entropy, Sender, Source
@@ -28,6 +29,8 @@ from edge.intake.opening import opened
 from edge.intake.pixels import PixelLimits, PixelReader
 from edge.keyring import DeviceKeyring
 from edge.records import (
+    CaptureSource,
+    CaptureTime,
     ChaosParameters,
     Domain,
     KeyFileMode,
@@ -38,6 +41,7 @@ from edge.records import (
 
 _LOG = logging.getLogger(__name__)
 NOTE_NO_PIXELS: Final = "pixels-unavailable"
+NOTE_CLOCK_WRONG: Final = "clock-wrong"
 
 
 @dataclass(slots=True)
@@ -71,7 +75,7 @@ class Sealer:
         key_file: KeyFileMode,
         inspector: Inspector,
         deriver: Deriver,
-        now: Callable[[], float],
+        wall: WallClock,
         scratch: Path,
         operator_time: datetime | None = None,
         pixels: PixelReader | None = None,
@@ -84,7 +88,7 @@ class Sealer:
             key_file: how the key file travels.
             inspector: reads metadata within limits.
             deriver: derives what an image's cipher starts from.
-            now: seconds since 1970.
+            wall: the time of day.
             scratch: a private folder for decoded pixels.
             operator_time: the operator's `--datetime`.
             pixels: decodes pixels within limits; needed for domain = pixels. The sealer ends its worker process.
@@ -94,7 +98,7 @@ class Sealer:
         self._key_file = key_file
         self._inspector = inspector
         self._deriver = deriver
-        self._now = now
+        self._wall = wall
         self._scratch = scratch
         self._operator_time = operator_time
         self._pixel_reader = pixels
@@ -119,12 +123,17 @@ class Sealer:
         Raises:
             EmptyFile, IncompleteFile, UnreadableFile, VanishedFile: a later look can help.
         """
-        return self._inspector.inspect(
+        inspection = self._inspector.inspect(
             file,
-            now=datetime.fromtimestamp(self._now(), UTC),
+            now=self._wall.latest(),
             operator=self._operator_time,
             incomplete=incomplete,
         )
+        if inspection.capture.source is CaptureSource.CLOCK:
+            inspection = replace(inspection, capture=CaptureTime(self._wall.moment(), CaptureSource.CLOCK))
+        if self._wall.alarms():
+            inspection = replace(inspection, notes=(*inspection.notes, NOTE_CLOCK_WRONG))
+        return inspection
 
     def seal(
         self,
@@ -159,7 +168,7 @@ class Sealer:
                 sender=self._sender,
                 entropy=entropy,
                 sequence=sequence,
-                issued_at=int(self._now()),
+                issued_at=self._wall.seconds(),
             )
         domain = Domain.FILE if pixels is None else Domain.PIXELS
         return Sealed(scan=scan, parameters=derived.parameters, envelope=envelope, domain=domain, times=times)
@@ -211,6 +220,7 @@ def sealer_for(
     *,
     scratch: Path,
     operator_time: datetime | None = None,
+    wall: WallClock | None = None,
 ) -> Sealer:
     """Join the parts that turn a settled file into a sealed image, as a configuration describes them."""
     cipher, limits = config.cipher, config.limits
@@ -237,7 +247,7 @@ def sealer_for(
             load_features=FeatureNetwork.load,
             pixels=reader,
         ),
-        now=time.time,
+        wall=wall or WallClock(),
         scratch=scratch,
         operator_time=operator_time,
         pixels=reader,

@@ -42,7 +42,8 @@ class Mosquitto:
     """A mosquitto process with a configuration of its own in `folder`; it skips the test where there is no mosquitto.
 
     `server` makes the listener TLS; with `client_ca_file` clients need a certificate, and its common name is their user
-    name. `passwords` maps user names to passwords. `acl` is the text of an ACL file. `options` are further lines.
+    name. `passwords` maps user names to passwords. `acl` is the text of an ACL file. `options` are further lines. `within` is
+    a command that runs it in a network namespace, where it listens on `host`.
     """
 
     def __init__(
@@ -54,12 +55,16 @@ class Mosquitto:
         passwords: Mapping[str, str] | None = None,
         acl: str | None = None,
         options: Sequence[str] = (),
+        within: Sequence[str] = (),
+        host: str = HOST,
     ) -> None:
         if MOSQUITTO is None:
             pytest.skip("mosquitto is not installed (Debian package mosquitto)")
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._tls = server is not None
+        self._within = within
+        self._host = host
         self._lines = self._configure(server, client_ca_file, passwords, acl, options)
         self._process: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
@@ -71,7 +76,7 @@ class Mosquitto:
 
     @property
     def url(self) -> str:
-        return f"{'mqtts' if self._tls else 'mqtt'}://{HOST}:{self.port}"
+        return f"{'mqtts' if self._tls else 'mqtt'}://{self._host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -107,6 +112,11 @@ class Mosquitto:
     def thaw(self) -> None:
         """Let it go on."""
         os.kill(self.pid, signal.SIGCONT)
+
+    def correct(self, acl: str) -> None:
+        """Follow another access list from here on, as after an administrator's correction."""
+        (self._folder / "acl").write_text(acl)
+        os.kill(self.pid, signal.SIGHUP)
 
     def __enter__(self) -> Self:
         self.start()
@@ -154,13 +164,18 @@ class Mosquitto:
         assert MOSQUITTO is not None
         configuration = self._folder / "mosquitto.conf"
         # Listener options belong to the listener above them.
-        configuration.write_text("\n".join([f"listener {port} {HOST}", *self._lines, ""]))
+        configuration.write_text("\n".join([f"listener {port} {self._host}", *self._lines, ""]))
         with (self._folder / "mosquitto.log").open("ab") as log:
-            self._process = subprocess.Popen([MOSQUITTO, "-c", configuration], stdout=log, stderr=log)
+            self._process = subprocess.Popen([*self._within, MOSQUITTO, "-c", configuration], stdout=log, stderr=log)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-                return True
+            # Into another namespace no probe leads: there its own word is taken for it.
+            if self._within:
+                if " running" in self.log:
+                    return True
+            else:
+                with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+                    return True
             time.sleep(0.01)
         self.kill()
         return False
@@ -201,7 +216,8 @@ class Amqtt(EmbeddedBroker):
 class Proxy:
     """Forward TCP connections from a port of its own to `target`, and break them on demand.
 
-    `bytes_per_second` throttles what goes to the target (the device's uplink); None does not.
+    `bytes_per_second` throttles what goes to the target (the device's uplink); None does not. `forwarded` counts the
+    bytes that went to the target.
     """
 
     def __init__(self, target: int, *, bytes_per_second: int | None = None) -> None:
@@ -212,6 +228,8 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._threads: list[threading.Thread] = []
         self._open = True
+        self._dead: set[socket.socket] = set()
+        self.forwarded = 0
         self.port: int = self._listener.getsockname()[1]
         self._begin(self._accept)
 
@@ -228,6 +246,14 @@ class Proxy:
                 # shutdown wakes the thread that reads; close alone does not.
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
+
+    def bury(self) -> None:
+        """Forward nothing more on the connections that there are, and tell neither end: each believes itself connected.
+
+        So it is when a router forgets a connection, or a cable is pulled beyond it. New connections work.
+        """
+        with self._lock:
+            self._dead |= {end for pair in self._pairs for end in pair}
 
     def close(self) -> None:
         """Break every connection and accept no more."""
@@ -266,13 +292,19 @@ class Proxy:
             with self._lock:
                 self._pairs.append((near, far))
             ends = threading.Barrier(2)
-            self._begin(self._pump, near, far, self._rate, ends)
-            self._begin(self._pump, far, near, None, ends)
+            self._begin(self._pump, near, far, self._rate, ends, True)
+            self._begin(self._pump, far, near, None, ends, False)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, rate: int | None, ends: threading.Barrier) -> None:
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, rate: int | None, ends: threading.Barrier, outward: bool
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536 if rate is None else max(1, min(65536, rate // 20))):
+                if sink in self._dead:
+                    continue
                 sink.sendall(data)
+                if outward:
+                    self.forwarded += len(data)
                 if rate is not None:
                     time.sleep(len(data) / rate)
         for end in (source, sink):

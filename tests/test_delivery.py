@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.world import (
     RunningDaemon,
     RunningReceiver,
     Site,
+    UnhurriedTransport,
     png,
     receiver_keyring,
     until,
@@ -36,6 +38,42 @@ def test_a_delivered_original_is_deleted(site: Site, receiving: Hospital, broker
     path = site.scan("a.png", png("a"))
     assert site.run_once(broker).all_arrived
     assert not path.exists()
+
+
+def test_what_waits_is_delivered_in_the_order_and_at_the_pace_configured(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    site.settings = {
+        "transfer.outstanding": 1,
+        "transfer.order": "newest",
+        "transfer.urgent": ("stat",),
+        "transfer.bandwidth": 400_000,
+    }
+    names = ["a.png", "stat/b.png", "c.png", "d.png"]
+    broker.go_offline()
+    with RunningDaemon(site, MemoryTransport(broker)):
+        for name in names:
+            site.scan(name, png(name, 60_000))
+            until(lambda: site.states().get(name) is FileState.SEALED)  # noqa: B023
+        ear = UnhurriedTransport(broker)
+        ear.subscribe("edge/v1/rx/#")
+        ear.start()
+        with RunningReceiver(hospital, MemoryTransport(broker)):
+            broker.go_online()
+            until(lambda: len(hospital.files()) == len(names))
+    described = [json.loads(row.description) for row in hospital.catalogue()]
+    assert [each["name"] for each in described] == ["b.png", "d.png", "c.png", "a.png"]
+    # No chunk is larger than the cap lets through in a second.
+    site.settings = {"transfer.bandwidth": 40_000}
+    site.scan("e.png", png("e", 40_000))
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        while ear.receive(0) is not None:
+            pass
+        assert site.run_once(broker).all_arrived
+    chunks = []
+    while (message := ear.receive(0)) is not None:
+        chunks.append(len(message.payload))
+    assert max(chunks) == 32 * 1024
 
 
 @pytest.mark.parametrize("original", ["move", "delete"])

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from edge import daemon, deriving, loading, protocol
+from edge import clock, daemon, deriving, loading, protocol
 from edge.cli import encryptor, receiver, service
 from edge.cli.service import ALARM_CONFIGURATION
 from edge.deriving import ALARM_FEATURES, ALARM_PARAMETERS
 from edge.errors import EdgeError, ExitCode, StorageError
 from edge.intake.states import FileState
 from edge.loading import ALARM_PAUSED
+from edge.transfer import send
 from tests import guarantees
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +65,7 @@ def test_every_alarm_is_explained():
     }
     own = {
         value
-        for module in (loading, daemon, deriving, service)
+        for module in (loading, daemon, deriving, service, send, clock)
         for name, value in vars(module).items()
         if name.startswith("ALARM_")
     }

@@ -21,6 +21,7 @@ from typing import BinaryIO, Self
 
 from edge import durable
 from edge.catalogue import Delivered
+from edge.clock import WallClock
 from edge.config import DeviceConfig, ReceiverConfig
 from edge.daemon import Daemon, Summary
 from edge.deriving import Deriver, FeatureSource, ParameterSource
@@ -49,6 +50,7 @@ from edge.spool import Origin, Spool, SpooledImage
 from edge.stopping import Stop
 from edge.transport.base import Message, Transport
 from edge.transport.memory import MemoryBroker, MemoryTransport
+from edge.transport.mqtt import MqttTransport
 from tests.envelope import party
 
 DEVICE = "device-1"
@@ -269,7 +271,7 @@ class Site:
     settings: Mapping[str, object] = field(default_factory=dict)
     load_parameters: Callable[[], ParameterSource] = SteadyNetwork
     load_features: Callable[[], FeatureSource] = SteadyFeatures
-    now: Callable[[], float] = time.time
+    wall: WallClock = field(default_factory=WallClock)
 
     def __post_init__(self) -> None:
         self.scans.mkdir(parents=True, exist_ok=True)
@@ -322,7 +324,7 @@ class Site:
                 load_features=self.load_features,
                 pixels=reader,
             ),
-            now=self.now,
+            wall=self.wall,
             scratch=scratch,
             pixels=reader,
         )
@@ -350,6 +352,7 @@ class Site:
                     transport=transport,
                     sealer=sealer,
                     once=once,
+                    wall=self.wall,
                     on_sealed=on_sealed,
                     on_receipt=on_receipt,
                 )
@@ -509,7 +512,7 @@ class Hospital:
 class RunningReceiver:
     """A receiver in a thread of its own; leaving the block stops it and raises what ended it early."""
 
-    def __init__(self, hospital: Hospital, transport: MemoryTransport) -> None:
+    def __init__(self, hospital: Hospital, transport: MemoryTransport | MqttTransport) -> None:
         self._transport = transport
         self.receiver = hospital.receiver(transport)
         self._stop = Stop()

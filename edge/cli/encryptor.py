@@ -18,6 +18,7 @@ from tqdm import tqdm
 from edge import durable
 from edge.cli import common
 from edge.cli.service import Service, guarded, service_for
+from edge.clock import WallClock
 from edge.config import DeviceConfig, LogTable
 from edge.daemon import Daemon, Summary
 from edge.encrypt import Entropy
@@ -222,7 +223,8 @@ def _daemon(setup: _Setup, arguments: argparse.Namespace, service: Service[_Setu
     stack.enter_context(durable.lock_folder(config.device.state))
     inspector = stack.enter_context(inspector_for(config))
     scratch = _empty_scratch(config.device.state / "scratch")
-    sealer = sealer_for(config, setup.keyring, inspector, scratch=scratch, operator_time=arguments.datetime)
+    wall = WallClock()
+    sealer = sealer_for(config, setup.keyring, inspector, scratch=scratch, operator_time=arguments.datetime, wall=wall)
     stack.callback(sealer.close)
     sealer.load_networks()
     bar = stack.enter_context(ImageBar(wanted=arguments.once))
@@ -236,6 +238,7 @@ def _daemon(setup: _Setup, arguments: argparse.Namespace, service: Service[_Setu
             transport=common.connect(config.broker, config.device.id),
             sealer=sealer,
             once=arguments.once,
+            wall=wall,
             alarms=lambda: service.alarms,
             on_progress=bar.update,
         )

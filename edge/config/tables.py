@@ -20,10 +20,13 @@ Unknown = Literal["ignore", "carry"]
 Incomplete = Literal["hold", "carry"]
 Poll = Literal["auto", "always", "never"]
 Original = Literal["keep", "move", "delete"]
+Order = Literal["oldest", "newest"]
 BrokerProtocol = Literal["auto", "5", "3.1.1"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
+BANDWIDTH_MIN: Final = 8000
+"""Bytes a second. With less, the smallest chunks of four images come so far apart that a receiver gives them up."""
 _LIMIT: Final = kinds.size(1, IMAGE_MAX_BYTES)
 _MEMORY: Final = kinds.size(32 << 20, 1 << 40)
 _TIMEOUT: Final = kinds.seconds(0.1, 3600)
@@ -202,10 +205,26 @@ class DeviceTransferTable:
     outstanding: Annotated[int, Setting(_COUNT, "images offered at once")] = 4
     offer_first: Annotated[float, Setting(_WAIT, "seconds until an offer that nobody takes is repeated")] = 10.0
     offer_max: Annotated[float, Setting(_WAIT, "the longest pause between two offers; pauses double up to it")] = 300.0
+    order: Annotated[
+        Order, Setting(kinds.choice(get_args(Order)), "which of the waiting images goes first, by when it was sealed")
+    ] = "oldest"
+    urgent: Annotated[
+        tuple[str, ...],
+        Setting(kinds.PATTERNS, "names of files, or of folders below the watched one, that go before all others"),
+    ] = ()
+    bandwidth: Annotated[
+        int,
+        Setting(kinds.size(0, 1 << 40), 'bytes a second for offers and chunks ("125 kB" is 1 Mbit/s); 0 is no cap'),
+    ] = 0
 
     def __post_init__(self) -> None:
         if self.offer_max < self.offer_first:
             raise ConfigError("transfer.offer_max must not be shorter than transfer.offer_first")
+        if 0 < self.bandwidth < BANDWIDTH_MIN:
+            raise ConfigError(
+                "transfer.bandwidth is too low for images to arrive",
+                hint="write at least 8 kB (64 kbit/s), or 0 for no cap",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -378,9 +378,12 @@ class Ledger:
         return self._entries("WHERE sha256 = ? ORDER BY id", (sha256,))
 
     def entries(self, states: Collection[FileState] = (), *, limit: int | None = None) -> tuple[LedgerEntry, ...]:
-        """Return the rows in these states (in any, if none is named), in the order in which they were first seen."""
+        """Return the rows in these states (in any, if none is named), in the order in which they were first seen.
+
+        That is the order of their numbers: the times are those of a clock that may have been years off.
+        """
         where = f"WHERE state IN {_listed(states)} " if states else ""
-        return self._entries(where + "ORDER BY first_seen, id LIMIT ?", (-1 if limit is None else limit,))
+        return self._entries(where + "ORDER BY id LIMIT ?", (-1 if limit is None else limit,))
 
     def counts(self) -> dict[FileState, int]:
         """Return how many files are in each state; together they are all files the device accounts for."""

@@ -29,6 +29,10 @@ _LOG = logging.getLogger(__name__)
 _IDLE_SECONDS: Final = 0.25
 _STALLS_MAX: Final = 6
 """After so many stalls in a row a slot is given to another image; the device offers this one again."""
+_STALL_PAUSES: Final = 4.0
+_STALL_FACTOR_MAX: Final = 10.0
+"""On a slow link a stall is so many of the pauses between an image's chunks, and at most so many times the configured
+one: a chunk that is asked for again while it is on its way comes twice."""
 _MESSAGES_MAX: Final = 256
 """How many messages one step takes: a flood of them must not keep stalled images and the end of the run waiting."""
 _WAITING_MAX: Final = 256
@@ -61,6 +65,7 @@ class _Fetch:
     heed_at: float
     asked: set[int] = field(default_factory=set)
     stalls: int = 0
+    came_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ class ReceiveLoop:
         # By device, next in turn first; then by image id, oldest first. No device is here without an image.
         self._waiting: OrderedDict[str, OrderedDict[bytes, _Cut]] = OrderedDict()
         self._log = SparingLog(_LOG, clock=clock)
+        self._pauses: dict[str, float] = {}  # by device, between the last two chunks of one of its images
         self.counts = ReceiveCounts()
 
     def subscribe(self) -> None:
@@ -244,7 +250,7 @@ class ReceiveLoop:
             return
         now = self._clock()
         self._active[key] = _Fetch(
-            part, stall_at=now + self._stall, turn_ends=now + _TURN_SECONDS, heed_at=now + _HEED_SECONDS
+            part, stall_at=now + self._stall_of(key[0]), turn_ends=now + _TURN_SECONDS, heed_at=now + _HEED_SECONDS
         )
         self._go_on(key)
 
@@ -280,7 +286,11 @@ class ReceiveLoop:
             return
         self.counts.chunks += 1
         self.counts.chunk_bytes += len(payload)
-        fetch.stall_at, fetch.stalls = self._clock() + self._stall, 0
+        now = self._clock()
+        if fetch.came_at is not None:
+            self._pauses[device] = now - fetch.came_at
+        fetch.came_at, fetch.stalls = now, 0
+        fetch.stall_at = now + self._stall_of(device)
         if fetch.part.complete or len(fetch.asked) <= self._credit // 2:
             self._go_on(key)
 
@@ -327,12 +337,16 @@ class ReceiveLoop:
                 continue
             self.counts.stalls += 1
             fetch.stalls += 1
-            fetch.stall_at = now + self._stall
+            fetch.stall_at = now + self._stall_of(key[0])
             fetch.asked.clear()
             if fetch.stalls > _STALLS_MAX:
                 self._drop(key)
                 continue
             self._ask(fetch)
+
+    def _stall_of(self, device: str) -> float:
+        """Return for how many seconds no chunk must come until an image of a device counts as stalled."""
+        return min(max(self._stall, _STALL_PAUSES * self._pauses.get(device, 0.0)), _STALL_FACTOR_MAX * self._stall)
 
     def _drop(self, key: tuple[str, bytes]) -> None:
         self._active.pop(key).part.close()

@@ -1,15 +1,17 @@
 """The device's end of the pull protocol: offer what the spool holds, serve the chunks asked for, act on receipts.
 
 It keeps no state that matters: the spool is the queue, and a signed receipt is the only thing that empties it. PUBACK
-means nothing here. One thread runs it; `wake` may be called from others.
+means nothing here. However much waits, few images are offered at once, so that a broker that comes back meets no flood.
+One thread runs it; `add` may be called from others.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import random
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,13 +26,14 @@ from edge.errors import (
     NotConnected,
     ReceiptError,
     StorageError,
-    WrongAudience,
 )
 from edge.spool import Spool, SpooledImage
 from edge.transfer import messages
+from edge.transfer.line import Line
 from edge.transfer.messages import Offer, SignedReceipt, Topics, Want
+from edge.transfer.pace import Pace
 from edge.transfer.sparing import SparingLog
-from edge.transport.base import Message, Transport
+from edge.transport.base import Message, Transport, publish_packet_bytes
 
 _LOG = logging.getLogger(__name__)
 _IDLE_SECONDS: Final = 0.05
@@ -41,6 +44,22 @@ _MESSAGES_MAX: Final = 256
 """How many messages one step takes: a flood of them must not keep chunks, offers and the end of the run waiting."""
 _LIVES_MAX: Final = 1024
 """How many receivers' statuses are remembered: anybody who may publish a status could otherwise fill the memory."""
+_HURRY_SHARE: Final = 0.1
+"""All devices hear at once that a receiver is online: each offers within this share of `offer_first`, not all together."""
+_FRUITLESS_MAX: Final = 8
+"""After so many offers and wants in a row that bring an image no further, somebody should look. With the default pauses
+a receiver that does not answer has then been away for a quarter of an hour."""
+_SENT_MAX: Final = 64
+"""How many of the last chunks are remembered while they may be on their way: no window is larger."""
+_CHANCE: Final = random.SystemRandom().random
+
+ALARM_DENIED: Final = "publishing-denied"
+ALARM_UNANSWERED: Final = "images-unanswered"
+_HINTS: Final = {
+    ALARM_DENIED: "the broker denies messages of this device: check its access list (docs/broker.md)",
+    ALARM_UNANSWERED: "images are offered and do not arrive: check that the receiver runs, and the broker's access list; "
+    "a broker may deny in silence (docs/broker.md)",
+}
 
 
 @dataclass(slots=True)
@@ -48,9 +67,15 @@ class _Outstanding:
     """An image that has been offered, or is about to be. Times are those of a monotonic clock, in seconds."""
 
     image: SpooledImage
+    urgent: bool
     interval: float
     offer_at: float
     chunk_bytes: int = 0
+    wanted: bool = False  # on this connection
+    turn: int = 0  # the number of its last chunk among all that were sent
+    held: bool = False  # its chunks have been kept back for an urgent image
+    reached: int = -1  # the least chunk that was lacking when it was last asked for
+    fruitless: int = 0  # offers and wants since it last got any further
     served: int = 0  # chunks since the image was last known to be whole
     pending: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
@@ -65,6 +90,7 @@ class SendCounts:
     chunk_bytes: int = 0
     receipts: int = 0
     refused_receipts: int = 0
+    refused_wants: int = 0
     malformed: int = 0
     faults: int = 0
 
@@ -85,10 +111,35 @@ class SendLoop:
         offer_first: float,
         offer_max: float,
         clock: Callable[[], float],
+        newest_first: bool = False,
+        urgent: Iterable[str] = (),
+        bandwidth: int = 0,
+        chance: Callable[[], float] = _CHANCE,
         on_offered: Callable[[SpooledImage], None],
         on_receipt: Callable[[SpooledImage, Receipt], None],
         on_damaged: Callable[[SpooledImage], None] = lambda _image: None,
     ) -> None:
+        """Make the device's end, which offers nothing yet.
+
+        Args:
+            device: this device's id.
+            transport: the connection, not yet started.
+            spool: where the images lie.
+            receivers: whose receipts are believed, by key id.
+            topics: the names of the topics.
+            chunk_bytes: bytes of a chunk; fewer where the broker or `bandwidth` asks for it.
+            outstanding: images offered at once; urgent ones have as many places of their own.
+            offer_first: seconds until an offer that nobody takes is repeated.
+            offer_max: the longest pause between two offers in seconds.
+            clock: a monotonic clock, seconds.
+            newest_first: whether images sealed later are offered first.
+            urgent: name patterns of what goes before everything else; see `Line`.
+            bandwidth: bytes a second that offers and chunks may take, 0 for no cap.
+            chance: numbers from 0 to 1, for pauses that do not keep step with those of other devices.
+            on_offered: called with each image that has been offered.
+            on_receipt: called with each verified receipt.
+            on_damaged: called with each image that the spool no longer holds as it was signed.
+        """
         self._device = device
         self._transport = transport
         self._spool = spool
@@ -100,15 +151,21 @@ class SendLoop:
         self._offer_first = offer_first
         self._offer_max = offer_max
         self._clock = clock
+        self._pace = Pace(bandwidth, clock)
+        self._bandwidth = bandwidth
+        self._chance = chance
         self._on_offered = on_offered
         self._on_receipt = on_receipt
         self._on_damaged = on_damaged
         self._added: deque[SpooledImage] = deque()
-        self._waiting: OrderedDict[bytes, SpooledImage] = OrderedDict()
+        self._line = Line(newest_first=newest_first, urgent=urgent)
         self._outstanding: OrderedDict[bytes, _Outstanding] = OrderedDict()
         self._lives: set[tuple[str, str]] = set()
         self._generation = 0
         self._log = SparingLog(_LOG, clock=clock)
+        self._sent: deque[tuple[bytes, int]] = deque(maxlen=_SENT_MAX)
+        self._denied_before = 0
+        self.alarms: tuple[str, ...] = ()
         self.counts = SendCounts()
 
     def subscribe(self) -> None:
@@ -123,18 +180,20 @@ class SendLoop:
     @property
     def unreceipted(self) -> int:
         """How many images wait for a receipt."""
-        return len(self._added) + len(self._waiting) + len(self._outstanding)
+        return len(self._added) + len(self._line) + len(self._outstanding)
 
     def step(self) -> None:
         """Take one message or wait briefly for one, serve one chunk, and make the offers that are due."""
         if self._transport.generation != self._generation:
             # A new connection: whoever listens there has not heard us yet, and chunks on their way are gone.
             self._generation = self._transport.generation
+            self._sent.clear()
             for each in self._outstanding.values():
                 each.pending.clear()
-            self._hurry()
+                each.wanted = False
+            self._hurry(within=0.0)
         serving = any(each.pending for each in self._outstanding.values())
-        self._take_messages(0.0 if serving else _IDLE_SECONDS)
+        self._take_messages(min(self._pace.wait(), _IDLE_SECONDS) if serving else _IDLE_SECONDS)
         if not self._transport.connected:
             return
         try:
@@ -144,6 +203,8 @@ class SendLoop:
             return  # the next generation offers again
         except StorageError as error:
             _LOG.warning("spool: %s", error.message)
+        finally:
+            self._watch_progress()
 
     # --- offers -----------------------------------------------------------------------------------------------------
 
@@ -151,37 +212,61 @@ class SendLoop:
         now = self._clock()
         # An image enters the next line before it leaves the last: `unreceipted`, in another thread, must not miss it.
         while self._added:
-            self._waiting[self._added[0].image_id] = self._added[0]
+            self._line.add(self._added[0])
             self._added.popleft()
-        while self._waiting and len(self._outstanding) < self._outstanding_max:
-            image_id, image = next(iter(self._waiting.items()))
-            self._outstanding[image_id] = _Outstanding(image, self._offer_first, now)
-            del self._waiting[image_id]
+        for urgent in (True, False):
+            while (image := self._line.first(urgent=urgent)) is not None and self._has_place(image, urgent=urgent):
+                self._outstanding[image.image_id] = _Outstanding(image, urgent, self._offer_first, now)
+                self._line.remove(image.image_id)
         for each in list(self._outstanding.values()):
             if each.offer_at <= now and not each.pending:
                 self._offer(each, now)
 
+    def _has_place(self, image: SpooledImage, *, urgent: bool) -> bool:
+        """Say whether an image can be offered now, putting back for it one that nobody has asked for and that comes later."""
+        mates = [each for each in self._outstanding.values() if each.urgent == urgent]
+        if len(mates) < self._outstanding_max:
+            return True
+        idle = [each.image for each in mates if not each.wanted]
+        last = max(idle, key=self._line.place, default=image)
+        if self._line.place(last) <= self._line.place(image):
+            return False
+        self._line.add(last)
+        del self._outstanding[last.image_id]
+        return True
+
     def _offer(self, each: _Outstanding, now: float) -> None:
         each.chunk_bytes = self._chunk_size()
         payload = messages.encode(Offer(each.image.envelope.raw, each.chunk_bytes))
-        self._transport.publish(self._topics.offer(self._device), payload)
+        self._publish(self._topics.offer(self._device), payload)
         self.counts.offers += 1
-        each.offer_at = now + each.interval
+        each.fruitless += 1
+        # From half the pause to the whole of it: devices that were cut off together must not come back in step.
+        each.offer_at = now + each.interval * (1 + self._chance()) / 2
         each.interval = min(2 * each.interval, self._offer_max)
         self._on_offered(each.image)
 
-    def _hurry(self) -> None:
+    def _publish(self, topic: str, payload: bytes) -> None:
+        self._transport.publish(topic, payload)
+        self._pace.spend(publish_packet_bytes(len(topic), len(payload)))
+
+    def _hurry(self, *, within: float) -> None:
+        """Offer everything outstanding within so many seconds, and begin the pauses anew."""
         now = self._clock()
         for each in self._outstanding.values():
-            each.offer_at, each.interval = now, self._offer_first
+            each.offer_at, each.interval = now + within * self._chance(), self._offer_first
 
     def _chunk_size(self) -> int:
         room = self._transport.max_payload
-        if room is None or room >= self._chunk_bytes:
-            return self._chunk_bytes
-        if room < protocol.CHUNK_MIN_BYTES:
+        if room is not None and room < protocol.CHUNK_MIN_BYTES:
             raise MessageTooLarge("the broker takes no message large enough for a chunk")
-        return room // protocol.CHUNK_MIN_BYTES * protocol.CHUNK_MIN_BYTES
+        limits = [self._chunk_bytes] if room is None else [self._chunk_bytes, room]
+        if self._bandwidth:
+            # A chunk a second: the receiver must not take an image for stalled while another one has its turn.
+            limits.append(max(self._bandwidth, protocol.CHUNK_MIN_BYTES))
+        if min(limits) == self._chunk_bytes:
+            return self._chunk_bytes
+        return min(limits) // protocol.CHUNK_MIN_BYTES * protocol.CHUNK_MIN_BYTES
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
@@ -229,34 +314,47 @@ class SendLoop:
             if len(self._lives) >= _LIVES_MAX:
                 self._lives.clear()
             self._lives.add(life)
-            self._hurry()
+            self._hurry(within=_HURRY_SHARE * self._offer_first)
 
     def _on_want(self, want: Want) -> None:
         each = self._outstanding.get(want.image_id)
         if each is None or not each.chunk_bytes:
             return  # receipted meanwhile, never ours, or not offered since the start
         if want.receiver != each.image.envelope.manifest.audience:
-            # Chunks go to nobody else: what he would get he could not open, and the one it is for would wait for it.
-            raise WrongAudience("a want by another receiver than the one the image is for")
+            # No other receiver could open it: chunks sent there would only be missing where they belong.
+            self.counts.refused_wants += 1
+            self._log.warning("a want by another receiver than the one the image is for is refused")
+            return
         self.counts.wants += 1
+        each.wanted = True
+        each.fruitless += not each.held
+        if want.ranges[0][0] > each.reached:
+            each.reached, each.fruitless = want.ranges[0][0], 0
         count = messages.chunk_count(each.image.envelope.manifest.bulk_bytes, each.chunk_bytes)
         if each.served >= count and want.ranges[0][0] == 0:
             # All of it was sent, and it is asked for from its start again: it came damaged, and the damage may be ours.
             self._check(each)
             if want.image_id not in self._outstanding:
                 return
+        on_the_way = self._on_the_way()
         for first, end in want.ranges:
             for number in range(first, min(end, count)):
                 if len(each.pending) >= _PENDING_MAX:
                     break  # nobody may ask for more at once; the rest is asked for again
-                each.pending[number] = None
+                if (want.image_id, number) not in on_the_way:
+                    each.pending[number] = None
         # Somebody is at work on it: no need to offer it again soon.
         each.offer_at, each.interval = self._clock() + self._offer_first, self._offer_first
+
+    def _on_the_way(self) -> set[tuple[bytes, int]]:
+        """Return the chunks that have not even reached the broker: on a slow link they are asked for before they can come."""
+        count = self._transport.in_flight
+        return set(list(self._sent)[-count:]) if count else set()
 
     def _on_signed_receipt(self, raw: bytes) -> None:
         receipt = sign.verify_receipt(raw, receivers=self._receivers, device=self._device)
         each = self._outstanding.get(receipt.image_id)
-        image = each.image if each else self._waiting.get(receipt.image_id)
+        image = each.image if each else self._line.get(receipt.image_id)
         if image is None:
             return  # a repeated receipt for an image already disposed of
         if receipt.manifest_hash != image.envelope.manifest_hash:
@@ -266,15 +364,16 @@ class SendLoop:
         self.counts.receipts += 1
         self._on_receipt(image, receipt)
         self._outstanding.pop(receipt.image_id, None)
-        self._waiting.pop(receipt.image_id, None)
+        self._line.remove(receipt.image_id)
+        self._denied_before = self._transport.counts.denied
 
     # --- chunks -----------------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        """Publish one chunk of each image asked for, so that none waits for another to end."""
-        for each in list(self._outstanding.values()):
-            if not each.pending:
-                continue
+        """Publish one chunk of each image whose turn it is, so that none waits for another to end."""
+        for each in self._turn():
+            if self._pace.wait():
+                return
             number = next(iter(each.pending))
             try:
                 chunk = each.image.read_chunk(number, each.chunk_bytes)
@@ -284,13 +383,46 @@ class SendLoop:
                 each.pending.clear()
                 self._check(each)
                 continue
-            manifest = each.image.envelope.manifest
-            topic = self._topics.chunk(manifest.audience, self._device, manifest.image_id, number)
-            self._transport.publish(topic, chunk)
+            receiver = each.image.envelope.manifest.audience
+            self._publish(self._topics.chunk(receiver, self._device, each.image.image_id, number), chunk)
             del each.pending[number]
+            self._sent.append((each.image.image_id, number))
             each.served += 1
             self.counts.chunks += 1
+            each.turn = self.counts.chunks
             self.counts.chunk_bytes += len(chunk)
+
+    def _turn(self) -> list[_Outstanding]:
+        """Return the images asked for whose chunks go now: all of them, or the urgent ones while there are any.
+
+        While an urgent image waits for the receiver to take it up, one other goes on: its end makes room there.
+        """
+        now = self._clock()
+        busy = [each for each in self._outstanding.values() if each.wanted and (each.pending or each.offer_at > now)]
+        urgent = [each for each in busy if each.urgent]
+        if not urgent and any(each.urgent and each.chunk_bytes for each in self._outstanding.values()):
+            urgent = busy[:1]
+        for each in busy:
+            if urgent and each not in urgent:
+                each.held = True
+            elif each.held:
+                # The receiver may have given its place to another image: it says again what it lacks.
+                each.held = False
+                each.pending.clear()
+                each.offer_at = now
+        # The cap may allow one chunk in many steps: whoever had none for longest comes first.
+        return sorted((each for each in urgent or busy if each.pending), key=lambda each: each.turn)
+
+    def _watch_progress(self) -> None:
+        """Raise the alarms, and say each once."""
+        denied = self._transport.counts.denied > self._denied_before
+        unanswered = any(each.fruitless >= _FRUITLESS_MAX for each in self._outstanding.values())
+        raised = ((ALARM_DENIED, denied), (ALARM_UNANSWERED, unanswered))
+        alarms = tuple(alarm for alarm, is_raised in raised if is_raised)
+        for alarm in alarms:
+            if alarm not in self.alarms:
+                _LOG.warning("%s: %s", alarm, _HINTS[alarm])
+        self.alarms = alarms
 
     def _check(self, each: _Outstanding) -> None:
         """Give an image up that the spool no longer holds as it was signed: no receiver could ever take it.

@@ -129,8 +129,8 @@ class BrokerSettings:
     """How to reach a broker. Times are seconds; `window` and `inbox_limit` count messages.
 
     Certificates, keys and the password are files and are read anew at each connection, so that they can be renewed
-    while the process runs. The client id is `client_id_prefix` and a random suffix: two processes with one identity
-    cannot throw each other off the broker.
+    while the process runs. The client id is `client_id_prefix` and a random suffix, which is drawn anew where another
+    client uses it too: two processes with one identity cannot throw each other off the broker.
 
     Raises:
         ConfigError: The fields contradict each other.
@@ -202,7 +202,15 @@ class Transport(Protocol):
 
     @property
     def max_payload(self) -> int | None:
-        """The largest payload in bytes that the broker takes on any permitted topic; None where it names no limit."""
+        """The largest payload in bytes that the broker takes on any permitted topic; None where no limit is known.
+
+        The broker may have named it; or connections have broken, twice in a row, while a message was on its way than which
+        none so large had come through.
+        """
+
+    @property
+    def in_flight(self) -> int:
+        """How many of the last messages the broker has not acknowledged yet on this connection."""
 
     @property
     def counts(self) -> TransportCounts:

@@ -24,6 +24,9 @@ _NOT_NOW = frozenset(
     }
 )
 
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL.
+_CLOCK_CODES = frozenset({9, 10})
+
 
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
     """Build the TLS context that the settings name, from their files as they are now; None for a plain connection.
@@ -90,7 +93,10 @@ def explain_dialling(error: OSError | ValueError, *, tls: bool) -> TransportErro
 
 def _explain_handshake(error: OSError) -> TransportError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return CertificateRefused(f"the broker's certificate is not accepted: {error.verify_message}")
+        hint = ""
+        if error.verify_code in _CLOCK_CODES:
+            hint = "check the clock of this machine, and the certificate's dates"
+        return CertificateRefused(f"the broker's certificate is not accepted: {error.verify_message}", hint=hint)
     if _is_alert(str(error)):
         return BrokerRefused("the broker refused the TLS handshake: it asks for a client certificate, or for another")
     return BrokerUnreachable(

@@ -6,12 +6,15 @@ The real transport and the fake one share it, so that they cannot differ in when
 from __future__ import annotations
 
 import threading
-from typing import Generic, TypeVar
+from collections import deque
+from typing import Final, Generic, TypeVar
 
 from edge.errors import MessageTooLarge, NotConnected, TransportError
+from edge.protocol import CHUNK_MIN_BYTES
 from edge.transport.base import (
     PACKET_MAX_BYTES,
     PUBLISH_TIMEOUT_SECONDS,
+    TOPIC_MAX_BYTES,
     Message,
     TransportCounts,
     check_filter,
@@ -21,18 +24,25 @@ from edge.transport.base import (
 )
 from edge.transport.inbox import Inbox
 
+_CHOKED_TIMES: Final = 2
+"""One connection may break by chance with a large message on its way; two in a row are taken for the message's fault."""
+_LEARNED_MIN: Final = publish_packet_bytes(TOPIC_MAX_BYTES, CHUNK_MIN_BYTES)
+"""No lower limit is ever concluded: the smallest chunk must go through."""
+
 
 class Session:
     """One connection from its first packet to its last. The link's condition guards every field.
 
-    `window` counts messages; `maximum_packet` is bytes, None where the broker names no limit. `accepted` and `ended`
-    become true once and stay so.
+    `window` counts messages; `maximum_packet` is bytes, None where the broker names no limit. `sizes` are the bytes of the
+    messages on their way, in order, `passed` those of the largest one acknowledged. `accepted` and `ended` become true once
+    and stay so.
     """
 
     def __init__(self, window: int) -> None:
         self.window = window
         self.maximum_packet: int | None = None
-        self.in_flight = 0
+        self.sizes: deque[int] = deque()
+        self.passed = 0
         self.filters_sent: set[str] = set()
         self.filters_answered = 0
         self.accepted = False
@@ -56,6 +66,8 @@ class Link(Generic[AnySession]):
         self._session: AnySession | None = None
         self._filters: list[str] = []
         self._generation = 0
+        self._choked = 0
+        self._learned: int | None = None
         self._last_error: TransportError | None = None
         self._published = self._acknowledged = self._denied = self._unheard = 0
         self._refused_filters = self._faults = 0
@@ -86,7 +98,17 @@ class Link(Generic[AnySession]):
         """See `Transport.max_payload`."""
         with self._changed:
             session = self._usable()
-            return payload_room(session.maximum_packet) if session is not None else None
+            if session is None:
+                return None
+            limits = [limit for limit in (session.maximum_packet, self._learned) if limit is not None]
+            return payload_room(min(limits, default=None))
+
+    @property
+    def in_flight(self) -> int:
+        """See `Transport.in_flight`."""
+        with self._changed:
+            session = self._usable()
+            return len(session.sizes) if session is not None else 0
 
     @property
     def counts(self) -> TransportCounts:
@@ -154,7 +176,7 @@ class Link(Generic[AnySession]):
 
         def settled() -> bool:
             session = self._usable()
-            return session is None or session.in_flight == 0
+            return session is None or not session.sizes
 
         with self._changed:
             return self._changed.wait_for(settled, timeout) and self._usable() is not None
@@ -177,7 +199,8 @@ class Link(Generic[AnySession]):
     def acknowledge(self, session: AnySession, *, denied: bool = False, unheard: bool = False) -> None:
         """Free the slot of one message, and count what the broker said of it."""
         with self._changed:
-            session.in_flight -= 1
+            # A broker acknowledges in the order in which it received (MQTT 5, section 4.6).
+            session.passed = max(session.passed, session.sizes.popleft())
             self._acknowledged += 1
             self._denied += denied
             self._unheard += unheard
@@ -193,7 +216,9 @@ class Link(Generic[AnySession]):
     def end(self, session: AnySession) -> None:
         """Mark a session as over, as often as it is said; whoever waits for one of its slots learns of it."""
         with self._changed:
-            session.ended = True
+            if not session.ended:
+                session.ended = True
+                self._learn(session)
             self._changed.notify_all()
 
     def _count_fault(self) -> None:
@@ -228,11 +253,26 @@ class Link(Generic[AnySession]):
                 raise MessageTooLarge("the message is larger than the broker takes")
 
             def decided() -> bool:
-                return self._usable() is not session or session.in_flight < session.window
+                return self._usable() is not session or len(session.sizes) < session.window
 
             if not self._changed.wait_for(decided, timeout):
                 raise NotConnected("the broker acknowledges nothing: the window stayed full")
             if self._usable() is not session:
                 raise NotConnected("the connection to the broker broke while waiting for a slot")
-            session.in_flight += 1
+            session.sizes.append(size)
             return session
+
+    def _learn(self, session: AnySession) -> None:
+        """Conclude from a connection that broke how large a message may be. The condition must be held.
+
+        A broker of MQTT 3.1.1 cannot name its limit: it hangs up. On a link so slow that a message takes longer than the
+        keep-alive, the connection breaks too. Either way only smaller messages will ever arrive.
+        """
+        largest = max(session.sizes, default=0)
+        if session.passed >= max(largest, _LEARNED_MIN):
+            self._choked = 0
+        elif largest > _LEARNED_MIN and not self._stopping.is_set():
+            self._choked += 1
+            if self._choked >= _CHOKED_TIMES:
+                self._choked = 0
+                self._learned = max(_LEARNED_MIN, largest // 2)

@@ -23,6 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge.errors import BrokerUnreachable, ConfigError, TransportError
+from edge.transport.backoff import Backoff
 from edge.transport.base import (
     PAYLOAD_MAX_BYTES,
     TOPIC_MAX_BYTES,
@@ -48,7 +49,11 @@ _FAREWELL_SECONDS: Final = 2.0
 _STEADY_SECONDS: Final = 10.0
 """A connection that lasted this long speaks well of the broker: the delays begin with the shortest again."""
 
+_RENAME_FAILURES: Final = 3
+"""After so many connections in a row that were accepted and did not last, somebody else may be using the client id."""
+
 _NO_MATCHING_SUBSCRIBERS: Final = 0x10
+_SESSION_TAKEN_OVER: Final = 0x8E
 _UNSUPPORTED_PROTOCOL_VERSION: Final = 0x84
 
 _V5: Final = MQTTProtocolVersion.MQTTv5
@@ -94,6 +99,8 @@ class _Connection(Session):
         self.began = time.monotonic()
         self.refusal: TransportError | None = None
         self.version_refused = False
+        self.taken_over = False
+        self.denied = False
         self.complaint = ""
         self.client = client = Client(
             CallbackAPIVersion.VERSION2,
@@ -166,6 +173,7 @@ class _Connection(Session):
         # paho may call this twice for one loss, and calls it after a refused greeting too.
         if self.refusal is None and flags.is_disconnect_packet_from_server:
             self.refusal = explain_refusal(str(reason))
+            self.taken_over = reason.value == _SESSION_TAKEN_OVER
         self.owner.end(self)
 
     @_guarded
@@ -175,10 +183,19 @@ class _Connection(Session):
     @_guarded
     def _on_publish(self, _client: Client, _userdata: object, _mid: int, reason: Any, _properties: object) -> None:
         self.owner.acknowledge(self, denied=reason.is_failure, unheard=reason.value == _NO_MATCHING_SUBSCRIBERS)
+        self._say_denied(denied=reason.is_failure)
 
     @_guarded
     def _on_subscribe(self, _client: Client, _userdata: object, _mid: int, reasons: Any, _properties: object) -> None:
-        self.owner.answer_filter(self, refused=any(reason.is_failure for reason in reasons))
+        refused = any(reason.is_failure for reason in reasons)
+        self.owner.answer_filter(self, refused=refused)
+        self._say_denied(denied=refused)
+
+    def _say_denied(self, *, denied: bool) -> None:
+        # Once a connection: which message it was must not be said, and how many there are is counted.
+        if denied and not self.denied:
+            self.denied = True
+            _log.warning("the broker denies messages or subscriptions of this client: check its access list")
 
     def _on_log(self, _client: Client, _userdata: object, level: int, text: str) -> None:
         # paho swallows the socket's exception; its text, with the name of a TLS alert, is to be had nowhere else.
@@ -196,7 +213,8 @@ class MqttTransport(Link[_Connection], Transport):
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(window=settings.window, inbox_limit=settings.inbox_limit)
         self.settings = settings
-        self.client_id = f"{settings.client_id_prefix}-{secrets.token_hex(4)}"
+        self._name_client()
+        self._short_lives = 0
         self._protocol = _V311 if settings.protocol == "3.1.1" else _V5
         self._protocol_is_settled = settings.protocol != "auto"
         self._thread: threading.Thread | None = None
@@ -246,6 +264,9 @@ class MqttTransport(Link[_Connection], Transport):
             self._thread.join(2 * _FAREWELL_SECONDS)
         self.inbox.close()
 
+    def _name_client(self) -> None:
+        self.client_id = f"{self.settings.client_id_prefix}-{secrets.token_hex(4)}"
+
     def note_fault(self, error: Exception) -> None:
         """Count an exception that was caught in the network thread."""
         self._count_fault()
@@ -263,8 +284,8 @@ class MqttTransport(Link[_Connection], Transport):
 
     def _run(self, will: Message | None) -> None:
         """Connect, serve the connection until it ends, wait, and begin again until stopped."""
-        jitter = random.SystemRandom()
-        losses = 0
+        backoff = Backoff(self.settings.min_delay, self.settings.max_delay, random.SystemRandom().random)
+        said = ""
         while not self._stopping.is_set():
             tried = self._protocol
             error, steady = self._live_once(will)
@@ -274,14 +295,13 @@ class MqttTransport(Link[_Connection], Transport):
                 _log.info("the broker does not take MQTT 5; trying 3.1.1")
                 continue
             with self._changed:
-                said, self._last_error = self._last_error, error
-            # Each cause is said once: a broker that is away for a night must not fill the log.
-            if said is None or said.message != error.message:
+                self._last_error = error
+            # Each cause is said once: a broker that is away or hangs up all night must not fill the log.
+            if steady or said != error.message:
+                said = error.message
                 hint = f"; {error.hint}" if error.hint else ""
                 _log.warning("no connection to the broker: %s%s (trying on)", error.message, hint)
-            losses = 0 if steady else losses + 1
-            ceiling = min(self.settings.max_delay, self.settings.min_delay * 2.0 ** min(losses + 1, 32))
-            self._stopping.wait(jitter.uniform(self.settings.min_delay, ceiling))
+            self._stopping.wait(backoff.after(steady=steady))
 
     def _live_once(self, will: Message | None) -> tuple[TransportError, bool]:
         """Make one connection and serve it to its end; return why it ended and whether it had been a steady one."""
@@ -307,7 +327,13 @@ class MqttTransport(Link[_Connection], Transport):
             return error, False
         self.end(connection)
         connection.discard()
-        return error, connection.accepted and time.monotonic() - connection.began > _STEADY_SECONDS
+        steady = connection.accepted and time.monotonic() - connection.began > _STEADY_SECONDS
+        self._short_lives = self._short_lives + 1 if connection.accepted and not steady else 0
+        if connection.taken_over or self._short_lives >= _RENAME_FAILURES:
+            # Two clients of one id throw each other off for ever. MQTT 3.1.1 does not say that this is the reason.
+            self._short_lives = 0
+            self._name_client()
+        return error, steady
 
     def _serve(self, connection: _Connection) -> TransportError:
         """Drive a dialled connection until it is over; return why."""

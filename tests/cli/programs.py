@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -67,11 +67,22 @@ def run(
 class Program:
     """A command that runs until it is told to stop; leaving the block ends it."""
 
-    def __init__(self, log: Path, program: str, *arguments: str | Path, env: Mapping[str, str] = QUICK_DEVICE) -> None:
+    def __init__(
+        self,
+        log: Path,
+        program: str,
+        *arguments: str | Path,
+        env: Mapping[str, str] = QUICK_DEVICE,
+        within: Sequence[str] = (),
+    ) -> None:
+        """Start `program`; `within` is a command that runs it, in a network namespace for example."""
         self._log = log
         self._file = log.open("wb")
         self._process = subprocess.Popen(
-            [command(program), *map(str, arguments)], stdout=self._file, stderr=self._file, env=environment(env)
+            [*within, command(program), *map(str, arguments)],
+            stdout=self._file,
+            stderr=self._file,
+            env=environment(env),
         )
 
     @property

@@ -278,11 +278,11 @@ def test_any_bytes_are_a_name(name, mtime, tmp_path_factory):
 
 def test_entries_come_by_state_in_the_order_they_were_seen(ledger):
     for number, name in enumerate("cab"):
-        ledger.observe(Version(relative=name), now=f"2026-01-0{3 - number}")
+        ledger.observe(Version(relative=name), now=f"2026-01-0{3 - number}")  # a clock that is set back each time
     ledger.advance(Version(relative="a"), FileState.SETTLED, now=T1)
-    assert [entry.relative for entry in ledger.entries()] == ["b", "a", "c"]
-    assert [entry.relative for entry in ledger.entries({FileState.SEEN})] == ["b", "c"]
-    assert [entry.relative for entry in ledger.entries({FileState.SEEN, FileState.SETTLED}, limit=2)] == ["b", "a"]
+    assert [entry.relative for entry in ledger.entries()] == ["c", "a", "b"]
+    assert [entry.relative for entry in ledger.entries({FileState.SEEN})] == ["c", "b"]
+    assert [entry.relative for entry in ledger.entries({FileState.SEEN, FileState.SETTLED}, limit=2)] == ["c", "a"]
     assert ledger.entries({FileState.DISPOSED}) == ()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from edge.envelope.sign import Receipt, ReceiptStatus
 from edge.receiver import Receiver
@@ -28,6 +29,7 @@ class Duo:
         chunk_bytes: int = 16 * 1024,
         hospital: Hospital | None = None,
         outstanding: int = 4,
+        **sending: Any,
     ) -> None:
         self.broker = broker
         self.clock = Clock()
@@ -35,6 +37,7 @@ class Duo:
         self.hospital = hospital or Hospital(folder / "hospital", settings={"transfer.stall": 1.0})
         self.keyring = device_keyring()
         self.outstanding = outstanding
+        self.sending = sending
         self.chunk_bytes = chunk_bytes
         self.receipts: list[Receipt] = []
         self.images: list[SpooledImage] = []
@@ -57,6 +60,8 @@ class Duo:
             clock=self.clock,
             on_offered=lambda _image: None,
             on_receipt=self._on_receipt,
+            # Pauses as long as they can be: what a test counts must not hang on chance.
+            **{"chance": lambda: 1.0, **self.sending},
         )
         for image in self.spool.images():
             sender.add(image)

@@ -10,12 +10,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.errors import BrokerRefused, BrokerUnreachable, CertificateRefused, ConfigError, MessageTooLarge, NotConnected
+from edge.protocol import CHUNK_MIN_BYTES
 from edge.transport import mqtt
 from edge.transport.base import TOPIC_MAX_BYTES, Message
 from edge.transport.mqtt import MqttTransport
-from tests.brokers import HOST, Amqtt, Mosquitto
+from tests.brokers import HOST, Amqtt, Mosquitto, Proxy
 from tests.certificates import LOOPBACK, Authority
 from tests.transport.contract import A_WHILE, SOON, eventually, received
 from tests.transport.worlds import settings
@@ -75,6 +78,9 @@ class TestTls:
             client = connect(broker.url, ca_file=None if flaw == "no CA named" else trusted)
             assert eventually(lambda: isinstance(client.last_error, CertificateRefused))
             assert not client.connected
+            # A machine whose clock is wrong finds every certificate expired, or not yet valid.
+            assert client.last_error is not None
+            assert ("clock" in client.last_error.hint) == (flaw == "expired")
 
     def test_a_plain_listener_is_told_from_a_bad_certificate(
         self, plain: Mosquitto, authority: Authority, connect: Connect
@@ -199,6 +205,54 @@ class TestLimits:
         assert client.receive(A_WHILE) is None
         assert client.generation == 2
 
+    @pytest.mark.parametrize("largest", [262_144, 1 << 20])
+    def test_a_limit_that_the_broker_cannot_name_is_learned_from_its_hanging_up(
+        self, broker: Mosquitto, connect: Connect, largest: int
+    ) -> None:
+        client = connect(broker.url, "t/#", protocol="3.1.1")
+        tried = []
+        while True:
+            assert client.wait_subscribed(SOON)
+            generation = client.generation
+            tried.append(min(largest, client.max_payload or largest))
+            client.publish("t/x", bytes(tried[-1]))
+            if client.receive(0.5) is not None:
+                break
+            assert eventually(lambda: client.generation > generation)  # noqa: B023
+        assert tried[-1] < self.PACKET
+        # One break may be chance: each size is tried twice before half of it is.
+        assert all(tried.count(size) == 2 for size in tried[:-1])
+        assert client.max_payload == tried[-1]
+
+    def test_the_smallest_chunk_is_never_given_up(self, tmp_path: Path, connect: Connect) -> None:
+        with Mosquitto(tmp_path / "tight", options=["max_packet_size 10000"]) as broker:
+            client = connect(broker.url, "t/#", protocol="3.1.1")
+            for _ in range(8):
+                assert client.wait_connected(SOON)
+                generation = client.generation
+                client.publish("t/x", bytes(min(40_000, client.max_payload or 40_000)))
+                assert eventually(lambda: client.generation > generation)  # noqa: B023
+            assert client.wait_connected(SOON)
+            assert client.max_payload == CHUNK_MIN_BYTES
+
+    def test_connections_that_break_after_large_messages_have_come_through_teach_nothing(
+        self, plain: Mosquitto, connect: Connect
+    ) -> None:
+        with Proxy(plain.port) as way:
+            client = connect(way.url, "t/#")
+            for _ in range(4):
+                assert client.wait_subscribed(SOON)
+                generation = client.generation
+                client.publish("t/x", bytes(100_000))
+                assert client.receive(SOON) is not None
+                assert client.drain(SOON)
+                plain.freeze()
+                client.publish("t/x", bytes(100_000))
+                way.cut()
+                plain.thaw()
+                assert eventually(lambda: client.generation > generation)  # noqa: B023
+            assert client.max_payload is None
+
     def test_the_window_shrinks_to_what_the_broker_permits(self, tmp_path: Path, connect: Connect) -> None:
         with Mosquitto(tmp_path / "tight", options=["max_inflight_messages 10"]) as broker:
             client = connect(broker.url, "t/#", window=20)
@@ -254,6 +308,43 @@ class TestBehaviour:
         clients[0].publish("t/x", b"1")
         assert [client.receive(SOON) for client in clients] == [Message("t/x", b"1")] * 2
         assert [client.generation for client in clients] == [1, 1]
+
+    @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+    def test_another_client_of_the_same_id_is_given_way_to(
+        self, plain: Mosquitto, connect: Connect, protocol: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = connect(plain.url, "t/#", protocol=protocol)
+        assert client.wait_subscribed(SOON)
+        stranger = Client(CallbackAPIVersion.VERSION2, client_id=client.client_id)
+        stranger.reconnect_delay_set(1, 1)
+        stranger.connect(HOST, plain.port)
+        stranger.loop_start()
+        try:
+            # The stranger comes back each time; they would throw each other off for ever.
+            assert eventually(lambda: client.client_id.encode() != stranger._client_id)
+            assert eventually(lambda: client.wait_subscribed(0) and stranger.is_connected())
+            before = client.generation
+            client.publish("t/x", b"1")
+            assert client.receive(SOON) == Message("t/x", b"1")
+            assert client.receive(1.2) is None
+            assert client.generation == before
+        finally:
+            stranger.disconnect()
+            stranger.loop_stop()
+        assert caplog.text.count("no connection to the broker") == 1, "what goes on is said once"
+
+    def test_a_denied_message_is_said_once(
+        self, tmp_path: Path, connect: Connect, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with Mosquitto(tmp_path / "closed", acl="topic read t/#\n") as broker:
+            client = connect(broker.url, "t/#")
+            assert client.wait_subscribed(SOON)
+            for _ in range(3):
+                client.publish("t/x", b"1")
+            assert client.drain(SOON)
+            assert client.counts.denied == 3
+            assert caplog.text.count("access list") == 1
+            assert "t/x" not in caplog.text
 
     def test_a_broker_that_hangs_is_noticed_by_its_silence(self, plain: Mosquitto, connect: Connect) -> None:
         client = connect(plain.url, keepalive=1)

@@ -1,0 +1,330 @@
+"""What the device's end sends, in which order, how often and how fast: order, urgency, cap, pauses, alarms."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge.spool import Spool, SpooledImage
+from edge.transfer.messages import Offer, Topics, Want, decode, encode
+from edge.transfer.send import ALARM_UNANSWERED, SendLoop
+from edge.transport.base import Message
+from edge.transport.memory import Disorder, MemoryBroker
+from tests.transfer.duo import Duo
+from tests.world import DEVICE, RECEIVER, Clock, Hospital, UnhurriedTransport, bytes_of, device_keyring, spool_image
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    return MemoryBroker()
+
+
+def add(duo: Duo, name: str, size: int = 1000) -> SpooledImage:
+    """Seal an image of a file of this name below the watched folder, and put it in line."""
+    image = spool_image(duo.spool, bytes_of(name, size), label=name.replace("/", "-"), sequence=len(duo.images) + 1)
+    image = replace(image, origin=replace(image.origin, relative=name))
+    duo.images.append(image)
+    duo.sender.add(image)
+    return image
+
+
+def receipted(duo: Duo) -> list[str]:
+    names = {image.image_id: image.origin.relative for image in duo.images}
+    return [names[receipt.image_id] for receipt in duo.receipts]
+
+
+def ear_for_offers(broker: MemoryBroker) -> UnhurriedTransport:
+    ear = UnhurriedTransport(broker, inbox_limit=100_000)
+    ear.subscribe("edge/v1/offer/+")
+    ear.start()
+    return ear
+
+
+def offered(ear: UnhurriedTransport) -> list[bytes]:
+    found = []
+    while (message := ear.receive(0)) is not None:
+        offer = decode(message.payload)
+        assert isinstance(offer, Offer)
+        found.append(offer.manifest)
+    return found
+
+
+# --- a broker that is away ------------------------------------------------------------------------------------------
+
+
+def test_an_hour_without_a_broker_costs_no_image_and_ends_without_a_flood(tmp_path: Path, broker: MemoryBroker) -> None:
+    duo = Duo(tmp_path, broker)
+    duo.start_receiver()
+    broker.go_offline()
+    for number in range(30):
+        add(duo, f"{number:03d}.png")
+        for _ in range(12):
+            duo.step()
+            duo.clock.tick(10.0)
+    assert duo.clock() > HOUR
+    for receiver in list(duo.receivers):
+        duo.stop_receiver(receiver)
+    ear = ear_for_offers(broker)
+    broker.go_online()
+    duo.step(20)
+    # Only a few are named, though 30 wait.
+    first_second = offered(ear)
+    assert len(set(first_second)) == duo.outstanding
+    assert len(first_second) <= 2 * duo.outstanding
+    duo.start_receiver()
+    duo.deliver_all()
+    assert receipted(duo) == [f"{number:03d}.png" for number in range(30)]
+    assert len(duo.hospital.contents()) == 30
+    duo.close()
+
+
+@pytest.mark.parametrize("pauses", [1, 3])
+def test_devices_that_wait_for_one_receiver_do_not_offer_in_step(
+    tmp_path: Path, broker: MemoryBroker, pauses: int
+) -> None:
+    clock, chance, devices = Clock(), random.Random(pauses), 40
+    spool = Spool(tmp_path / "spool", max_bytes=1 << 30, reserve_bytes=0)
+    image = spool_image(spool, b"x", label="scan")
+    fleet = []
+    for _ in range(devices):
+        transport = UnhurriedTransport(broker)
+        loop = SendLoop(
+            device=DEVICE,
+            transport=transport,
+            spool=spool,
+            receivers=device_keyring().receivers,
+            topics=Topics(),
+            chunk_bytes=16_384,
+            outstanding=4,
+            offer_first=10.0,
+            offer_max=300.0,
+            clock=clock,
+            chance=chance.random,
+            on_offered=lambda _image: None,
+            on_receipt=lambda _image, _receipt: None,
+        )
+        loop.add(image)
+        transport.start()
+        fleet.append(loop)
+    ear = ear_for_offers(broker)
+    at_once = []
+    while sum(loop.counts.offers for loop in fleet) < devices * (pauses + 1):
+        for loop in fleet:
+            loop.step()
+        at_once.append(len(offered(ear)))
+        clock.tick(0.1)
+    assert at_once[0] == devices  # a new image is offered at once
+    assert max(at_once[1:]) <= devices / 4
+
+
+# --- order ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_what_has_waited_is_delivered_in_the_order_configured(
+    tmp_path: Path, broker: MemoryBroker, newest_first: bool
+) -> None:
+    duo = Duo(tmp_path, broker, outstanding=1, newest_first=newest_first)
+    names = [f"{number}.png" for number in range(6)]
+    for name in names:
+        add(duo, name)
+        duo.step(5)  # nobody answers: the one that was offered gives its place to one that comes before it
+    duo.start_receiver()
+    duo.deliver_all()
+    assert receipted(duo) == (names[::-1] if newest_first else names)
+    duo.close()
+
+
+def test_newest_first_holds_across_a_restart(tmp_path: Path, broker: MemoryBroker) -> None:
+    duo = Duo(tmp_path, broker, outstanding=1, newest_first=True)
+    names = [f"{number}.png" for number in range(4)]
+    for name in names:
+        add(duo, name)
+    duo.device_transport.stop()
+    duo.device_transport = UnhurriedTransport(broker)
+    duo.sender = duo.start_sender(duo.device_transport)
+    duo.start_receiver()
+    duo.deliver_all()
+    assert receipted(duo) == names[::-1]
+    duo.close()
+
+
+def test_an_image_that_is_being_pulled_keeps_its_place_from_newer_ones(tmp_path: Path, broker: MemoryBroker) -> None:
+    duo = Duo(tmp_path, broker, outstanding=1, newest_first=True)
+    duo.start_receiver()
+    add(duo, "large.png", 1_000_000)
+    duo.step_until(lambda: duo.sender.counts.chunks >= 4)
+    add(duo, "newer.png")
+    duo.deliver_all()
+    assert receipted(duo) == ["large.png", "newer.png"]
+    duo.close()
+
+
+def test_an_urgent_image_overtakes_a_full_pipe(tmp_path: Path, broker: MemoryBroker) -> None:
+    hospital = Hospital(tmp_path / "hospital", settings={"transfer.stall": 1.0, "transfer.active": 2})
+    duo = Duo(tmp_path, broker, hospital=hospital, outstanding=2, bandwidth=64_000, urgent=["stat"])
+    receiver = duo.start_receiver()
+    for number in range(6):
+        add(duo, f"{number}.png", 600_000)
+    duo.step_until(lambda: duo.sender.counts.chunks >= 8)
+    before = duo.sender.counts.chunks
+    add(duo, "stat/u.png", 50_000)
+    duo.step_until(lambda: "stat/u.png" in receipted(duo))
+    # Both of the receiver's places are taken: one of the two goes on alone until it has ended or the other was given up.
+    # So no more is sent before than the 33 chunks that the one may lack, and the four of the urgent image.
+    assert duo.sender.counts.chunks - before <= 40
+    duo.deliver_all()
+    assert sorted(receipted(duo)) == sorted(image.origin.relative for image in duo.images)
+    # What was kept back is sent once all the same.
+    assert receiver._loop.counts.unexpected <= 2
+    duo.close()
+
+
+def test_an_urgent_image_is_offered_though_all_places_are_taken(tmp_path: Path, broker: MemoryBroker) -> None:
+    duo = Duo(tmp_path, broker, outstanding=2, bandwidth=64_000, urgent=["*.stat.png"])
+    ear = ear_for_offers(broker)
+    duo.start_receiver()
+    for number in range(4):
+        add(duo, f"{number}.png", 600_000)
+    duo.step_until(lambda: duo.sender.counts.chunks >= 4)
+    offered(ear)
+    urgent = add(duo, "u.STAT.png")
+    duo.step(1)
+    assert offered(ear) == [urgent.envelope.raw]
+    duo.close()
+
+
+def test_urgent_images_that_no_receiver_takes_do_not_keep_the_others_back(tmp_path: Path, broker: MemoryBroker) -> None:
+    duo = Duo(tmp_path, broker, outstanding=2, urgent=["stat"])
+    for number in range(3):
+        foreign = spool_image(duo.spool, b"x", label=f"foreign-{number}", sequence=number, audience="receiver-2")
+        duo.sender.add(replace(foreign, origin=replace(foreign.origin, relative="stat/x.png")))
+    duo.start_receiver()
+    for number in range(6):
+        add(duo, f"{number}.png", 200_000)
+    duo.step_until(lambda: len(duo.receipts) == 6)
+    assert duo.sender.unreceipted == 3
+    duo.close()
+
+
+# --- bandwidth ------------------------------------------------------------------------------------------------------
+
+
+def test_a_chunk_that_has_not_reached_the_broker_is_not_sent_again(tmp_path: Path, broker: MemoryBroker) -> None:
+    duo = Duo(tmp_path, broker)
+    image = add(duo, "a.png", 300_000)
+    duo.step(2)
+    control = Topics().control(DEVICE)
+    first, again = (Message(control, encode(Want(image.image_id, RECEIVER, ((0, end),)))) for end in (4, 5))
+    broker.freeze()
+    duo.device_transport.take(first)
+    duo.step(5)
+    assert duo.sender.counts.chunks == 4
+    # Asked for once more, as after a stall: four are still on their way to the broker, the fifth is not.
+    duo.device_transport.take(again)
+    duo.step(6)
+    assert duo.sender.counts.chunks == 5
+    broker.thaw()
+    # The broker has had them; whoever asks again now has not got them.
+    duo.device_transport.take(again)
+    duo.step(6)
+    assert duo.sender.counts.chunks == 10
+    duo.close()
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.3])
+def test_what_is_sent_and_sent_again_stays_within_the_cap(tmp_path: Path, broker: MemoryBroker, drop: float) -> None:
+    rate, chunk = 32_000, 16 * 1024
+    duo = Duo(tmp_path, broker, bandwidth=rate)
+    if drop:
+        broker.set_disorder(Disorder(seed=3, drop=drop))
+    duo.start_receiver()
+    for number in range(4):
+        add(duo, f"{number}.png", 150_000)
+    sent = [(duo.clock(), 0)]
+    while duo.sender.unreceipted:
+        duo.step()
+        sent.append((duo.clock(), duo.sender.counts.chunk_bytes))
+    seconds = sent[-1][0] - sent[0][0]
+    assert sent[-1][1] <= rate * seconds + chunk
+    for step in range(0, len(sent), 7):
+        for later in range(step, len(sent), 7):
+            elapsed, spent = sent[later][0] - sent[step][0], sent[later][1] - sent[step][1]
+            assert spent <= rate * (elapsed + Duo.STEP_SECONDS) + chunk
+    # The cap is used: the four images take hardly longer than they must.
+    if not drop:
+        assert sent[-1][1] >= 0.9 * rate * (seconds - 2)
+    assert len(duo.hospital.contents()) == 4
+    duo.close()
+
+
+def test_under_the_lowest_cap_four_images_do_not_stall(tmp_path: Path, broker: MemoryBroker) -> None:
+    hospital = Hospital(tmp_path / "hospital", settings={"transfer.stall": 10.0})
+    duo = Duo(tmp_path, broker, hospital=hospital, chunk_bytes=256 * 1024, bandwidth=8_000)
+    receiver = duo.start_receiver()
+    for number in range(4):
+        add(duo, f"{number}.png", 60_000)
+    duo.deliver_all()
+    assert (receiver._loop.counts.stalls, receiver._loop.counts.unexpected) == (0, 0)
+    duo.close()
+
+
+# --- what somebody should look at -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def duo(tmp_path: Path, broker: MemoryBroker) -> Iterator[Duo]:
+    duo = Duo(tmp_path, broker)
+    yield duo
+    duo.close()
+
+
+def test_images_that_nobody_answers_are_an_alarm_until_they_move(duo: Duo, caplog: pytest.LogCaptureFixture) -> None:
+    add(duo, "a.png", 300_000)
+    duo.step_until(lambda: duo.sender.alarms)
+    assert duo.sender.alarms == (ALARM_UNANSWERED,)
+    duo.step(600)
+    assert caplog.text.count(ALARM_UNANSWERED) == 1
+    duo.start_receiver()
+    duo.step_until(lambda: duo.sender.counts.chunks)
+    duo.step(1)
+    assert duo.sender.alarms == ()
+    duo.deliver_all()
+
+
+def test_chunks_that_never_arrive_are_an_alarm_though_they_are_asked_for(duo: Duo) -> None:
+    # A broker of MQTT 3.1.1 acknowledges what its access list keeps back: only the wants tell.
+    image = add(duo, "a.png", 300_000)
+    duo.step(2)
+    mouth = UnhurriedTransport(duo.broker)
+    mouth.start()
+    for _ in range(10):
+        mouth.publish(Topics().control(DEVICE), encode(Want(image.image_id, RECEIVER, ((0, 4),))))
+        duo.step(20)
+    assert duo.sender.alarms == (ALARM_UNANSWERED,)
+
+
+def test_a_want_of_a_receiver_that_the_image_is_not_for_is_refused(duo: Duo) -> None:
+    image = add(duo, "a.png", 300_000)
+    duo.step(2)
+    mouth = UnhurriedTransport(duo.broker)
+    mouth.subscribe(Topics().chunks("receiver-2"))
+    mouth.start()
+    mouth.publish(Topics().control(DEVICE), encode(Want(image.image_id, "receiver-2", ((0, 19),))))
+    duo.step(30)
+    assert duo.sender.counts.refused_wants == 1
+    assert duo.sender.counts.chunks == 0
+    duo.start_receiver()
+    duo.step_until(lambda: duo.sender.counts.chunks >= 4)
+    for _ in range(20):
+        mouth.publish(Topics().control(DEVICE), encode(Want(image.image_id, "receiver-2", ((0, 19),))))
+        duo.step(1)
+    duo.deliver_all()
+    assert mouth.receive(0) is None
+    assert duo.receivers[0]._loop.counts.stalls == 0
