@@ -169,7 +169,7 @@ def test_a_file_that_changes_while_its_bytes_are_enciphered_is_never_sent_mixed(
     assert receiving.contents() == [path.read_bytes()]
 
 
-def test_an_unreadable_file_is_stuck_and_does_not_hold_up_the_others(
+def test_an_unreadable_file_is_set_aside_and_arrives_once_it_can_be_read(
     site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import os
@@ -184,8 +184,13 @@ def test_an_unreadable_file_is_stuck_and_does_not_hold_up_the_others(
         return real_open(path, flags, *rest, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("edge.intake.opening.os.open", refuse)
-    assert site.run_once(broker) == Summary(images=2, arrived=1, stuck=1)
+    assert site.run_once(broker) == Summary(images=2, arrived=1, refused=1)
     assert site.reasons()["secret.png"] == "unreadable-file"
+    assert site.states()["secret.png"] is FileState.QUARANTINED
+
+    monkeypatch.undo()
+    assert site.run_once(broker) == Summary(images=2, arrived=2)
+    assert receiving.contents() == sorted([png("good"), png("secret")])
 
 
 def test_a_file_that_meets_a_defect_is_listed_and_the_others_arrive(

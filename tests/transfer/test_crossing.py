@@ -234,13 +234,14 @@ def test_wants_for_unknown_images_and_chunks_are_passed_over(duo: Duo) -> None:
     for want in (
         Want(bytes(16), RECEIVER, ((0, 3),)),
         Want(image.image_id, RECEIVER, ((1000, 2000),)),
+        Want(image.image_id, "nobody", ((3, 900),)),
         Want(image.image_id, RECEIVER, ((5, 900),)),
     ):
         mouth.publish(Topics().control(DEVICE), encode(want))
     duo.step(10)
     # The last one names two chunks that exist, 5 and 6; the one before is by a receiver that the image is not for.
     assert duo.sender.counts.chunks == 2
-    assert duo.sender.counts.malformed == 1
+    assert duo.sender.counts.refused_wants == 1
     duo.start_receiver()
     duo.deliver_all()
     assert duo.hospital.contents() == [bytes_of("plain", 100_000)]
