@@ -390,7 +390,7 @@ def test_chunks_go_to_nobody_but_the_receiver_that_the_image_is_for(duo: Duo, mo
         said += 1
         duo.step()
     assert ear.receive(0) is None
-    assert 0 < duo.sender.counts.malformed <= said
+    assert 0 < duo.sender.counts.refused_wants <= said
     assert receiver._loop.counts.stalls == 0
     assert duo.hospital.contents() == [PLAIN]
 

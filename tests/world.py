@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,6 +147,12 @@ def receiver_keyring(
 def bytes_of(label: str, size: int) -> bytes:
     """Return `size` bytes that look random and are the same for a label."""
     return hashlib.shake_256(label.encode()).digest(size)
+
+
+def slow_dicom() -> bytes:
+    """Return a DICOM file of 5 MB that keeps its reader busy for many seconds: it has 600,000 elements."""
+    preamble = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", 20) + b"1.2.840.10008.1.2.1\0"
+    return preamble + struct.pack("<HH2sH", 9, 0x1001, b"LO", 0) * 600_000
 
 
 def png(label: str, size: int = 40_000) -> bytes:

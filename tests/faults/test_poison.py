@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sqlite3
-import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,20 +20,12 @@ import pytest
 from PIL import Image
 
 from tests.faults.stage import PATIENCE_SECONDS, Stage
-from tests.world import until
+from tests.world import slow_dicom, until
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(300)]
 
 _MTIME = 1_700_000_000
 _TAKEN = "2026-11-21T09:30:00"
-
-
-def slow() -> bytes:
-    """Return a small JPEG that keeps its reader busy for half a minute: its EXIF block claims 35 million fractions."""
-    entries = struct.pack("<HHII", 282, 5, 7000, 8) * 5000
-    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5000) + entries + bytes(4)
-    head = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(block) + 2) + block
-    return head + b"\xff\xda\0\2" + b"x" * 9 + b"\xff\xd9"
 
 
 def bomb() -> bytes:
@@ -90,7 +81,7 @@ def check(stage: Stage, images: dict[str, bytes], note: str, *, mtime: bool = Tr
 @pytest.mark.parametrize(
     ("poison", "limits", "note"),
     [
-        (slow, {"EDGE_ENCRYPTOR_LIMITS_INSPECT_TIMEOUT": "1"}, "inspection-timeout"),
+        (slow_dicom, {"EDGE_ENCRYPTOR_LIMITS_INSPECT_TIMEOUT": "1"}, "inspection-timeout"),
         pytest.param(
             bomb,
             {"EDGE_ENCRYPTOR_CIPHER_DOMAIN": "pixels", "EDGE_ENCRYPTOR_LIMITS_PIXELS_MEMORY": "256 MiB"},
@@ -128,7 +119,7 @@ def test_a_file_whose_reader_is_killed_is_carried_as_bytes_and_the_next_is_read(
 ) -> None:
     here = stage()
     here.environment = {"EDGE_ENCRYPTOR_LIMITS_INSPECT_TIMEOUT": "600"}
-    images = prepare(here, slow())
+    images = prepare(here, slow_dicom())
     device, receiver = here.start("device"), here.start("receiver")
     try:
         until(lambda: busy(device.pid), seconds=PATIENCE_SECONDS)
@@ -152,7 +143,7 @@ def busy(device: int) -> list[int]:
 def test_where_memory_runs_out_the_kernel_ends_the_reader_and_not_the_daemon(stage: Callable[[], Stage]) -> None:
     here = stage()
     here.environment = {"EDGE_ENCRYPTOR_LIMITS_INSPECT_TIMEOUT": "600"}
-    prepare(here, slow())
+    prepare(here, slow_dicom())
     device = here.start("device")
     try:
         until(lambda: busy(device.pid), seconds=PATIENCE_SECONDS)

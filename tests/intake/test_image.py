@@ -13,6 +13,7 @@ from edge.errors import ChangedWhileRead, EmptyFile, IncompleteFile, UnreadableF
 from edge.intake.formats import Format
 from edge.intake.image import Inspector
 from edge.records import CaptureSource, SettledFile
+from tests.world import slow_dicom
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 OPERATOR = datetime(2020, 1, 1, tzinfo=UTC)
@@ -285,11 +286,11 @@ def test_a_hostile_file_takes_little_memory_and_is_carried(tmp_path, name):
 
 
 def test_a_reader_that_takes_too_long_costs_its_metadata_only(tmp_path):
-    path = tmp_path / "scan.jpg"
-    path.write_bytes(_jpeg([(282, 5, 7000, 8)] * 5000))
+    path = tmp_path / "scan.dcm"
+    path.write_bytes(slow_dicom())
     with Inspector(timeout=0.3) as inspector:
         found = inspector.inspect(settled(path), now=NOW)
-    assert (found.media_type, found.notes) == ("image/jpeg", ("inspection-timeout",))
+    assert (found.media_type, found.notes) == ("application/dicom", ("inspection-timeout",))
     assert found.capture.source is CaptureSource.MTIME
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from edge.errors import TooManyOpenFiles, WorkerUnavailable
 from edge.intake.worker import CRASHED, MEMORY, TIMEOUT, Worker
+from tests.world import slow_dicom
 
 NOW = "2026-06-01T12:00:00+00:00"
 MEMORY_LIMIT = 256 << 20
@@ -59,13 +60,9 @@ def _wait_for_end(pid):
 
 @pytest.fixture
 def endless(tmp_path):
-    """A small JPEG whose EXIF block keeps a reader busy for seconds: 35 million rational numbers in 60 kB."""
-    entries = struct.pack("<HHII", 282, 5, 7000, 8) * 5000
-    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5000) + entries + bytes(4)
+    """A file that keeps a reader busy for longer than any limit here."""
     path = tmp_path / "endless"
-    path.write_bytes(
-        b"\xff\xd8\xff\xe1" + struct.pack(">H", len(block) + 2) + block + b"\xff\xda\0\2" + b"x" * 9 + b"\xff\xd9"
-    )
+    path.write_bytes(slow_dicom())
     return path
 
 
@@ -101,7 +98,7 @@ def test_the_child_knows_nothing_of_the_parent(worker, jpeg, monkeypatch):
 def test_a_child_that_takes_too_long_is_replaced(jpeg, endless):
     worker = Worker(memory_limit=MEMORY_LIMIT, timeout=1.0)
     try:
-        assert _ask(worker, endless).failure == TIMEOUT
+        assert _ask(worker, endless, "dicom").failure == TIMEOUT
         assert worker.pid is None
         assert _ask(worker, jpeg).failure == ""
     finally:
@@ -113,7 +110,7 @@ def test_a_child_that_dies_while_it_works_is_replaced(worker, jpeg, endless):
     victim = worker.pid
     killer = threading.Timer(0.3, os.kill, (victim, signal.SIGKILL))
     killer.start()
-    assert _ask(worker, endless).failure == CRASHED
+    assert _ask(worker, endless, "dicom").failure == CRASHED
     killer.join()
     assert _ask(worker, jpeg).failure == ""
     assert worker.pid != victim
@@ -186,7 +183,7 @@ def test_nothing_is_left_behind(jpeg, endless):
     for _ in range(2):
         worker = Worker(memory_limit=MEMORY_LIMIT, timeout=0.2)
         _ask(worker, jpeg)
-        _ask(worker, endless)
+        _ask(worker, endless, "dicom")
         _ask(worker, jpeg)
         worker.close()
         assert worker.pid is None
