@@ -45,9 +45,10 @@ class Likeness:
     """What features say of pictures.
 
     Attributes:
-        drawings: How many held-out drawings there were, how many got their modality and their kind right from the nearest
-            mean of other drawings.
-        named: How many real images there were, and how many got their modality right from the nearest mean of drawings.
+        drawings: How many held-out drawings there were, and how many got their modality and their kind right from the kind
+            of other drawings whose mean is nearest. A modality alone has no mean worth the name: a skull and a hand are
+            both radiographs, and what lies between them is neither.
+        named: How many real images there were, and how many got their modality right in the same way.
         wrong: What the others were, and what they were taken for.
         neighbours: Real medical images whose modality has another image, and how many are most like one of their own.
         ones: The share of ones in V_B over all pictures.
@@ -73,15 +74,19 @@ def measure_likeness(network: FeatureNetwork, images: Path | None) -> Likeness:
     """
     kinds = [kind for kind in Kind for _ in range(_PER_KIND)]
     drawn = _drawn(network, kinds)
-    by_modality, by_kind = [kind.modality.value for kind in kinds], [kind.value for kind in kinds]
     real, modalities = _real(network, images)
-    taken = _nearest_mean(real, drawn, by_modality)
-    wrong = [(was.value, taken_for) for was, taken_for in zip(modalities, taken, strict=True) if was.value != taken_for]
+    held_out = list(zip(kinds[1::2], _nearest_mean(drawn[1::2], drawn[::2], kinds[::2]), strict=True))
+    taken = [kind.modality for kind in _nearest_mean(real, drawn, kinds)]
+    wrong = [(was.value, taken_for.value) for was, taken_for in zip(modalities, taken, strict=True) if was != taken_for]
     medical = [number for number, modality in enumerate(modalities) if modality in MEDICAL]
     matrix = real[medical] @ real[medical].T
     chosen = tuple(modalities[number] for number in medical)
     return Likeness(
-        drawings=(len(kinds) // 2, _recognised(drawn, by_modality), _recognised(drawn, by_kind)),
+        drawings=(
+            len(held_out),
+            sum(was.modality is found.modality for was, found in held_out),
+            sum(was is found for was, found in held_out),
+        ),
         named=(len(modalities), len(modalities) - len(wrong)),
         wrong=tuple(wrong),
         neighbours=_own_neighbours(matrix, chosen),
@@ -91,17 +96,10 @@ def measure_likeness(network: FeatureNetwork, images: Path | None) -> Likeness:
     )
 
 
-def _recognised(features: Features, labels: Sequence[str]) -> int:
-    """Return how many of every other picture are named right by the means of the rest."""
-    taken = _nearest_mean(features[1::2], features[::2], labels[::2])
-    return sum(one == other for one, other in zip(taken, labels[1::2], strict=True))
-
-
-def _nearest_mean(features: Features, known: Features, labels: Sequence[str]) -> list[str]:
-    """Name each picture by the label whose known pictures' mean it is most like."""
-    names = sorted(set(labels))
-    chosen = np.array(labels)
-    means = _unit(np.stack([known[chosen == name].mean(axis=0) for name in names]))
+def _nearest_mean(features: Features, known: Features, kinds: Sequence[Kind]) -> list[Kind]:
+    """Name each picture by the kind whose known pictures' mean it is most like."""
+    names = list(dict.fromkeys(kinds))
+    means = _unit(np.stack([known[[kind is name for kind in kinds]].mean(axis=0) for name in names]))
     return [names[n] for n in (features @ means.T).argmax(axis=1)]
 
 
