@@ -57,6 +57,7 @@ class Measured:
         shape: rows, columns, channels.
         bits: bits a sample.
         plain, cipher: what both images look like.
+        noise_entropy: what entropy noise of as many samples has on the average, bits a sample.
         local_bounds: what local entropy noise has.
         against_plain: NPCR and UACI of plain and cipher image, the first paper's use.
         uaci_expected: what UACI any cipher must give against this plain image, whatever its quality.
@@ -73,6 +74,7 @@ class Measured:
     bits: int
     plain: Looks
     cipher: Looks
+    noise_entropy: float
     local_bounds: Bounds
     against_plain: Change
     uaci_expected: float
@@ -132,6 +134,7 @@ def measure(way: Way, sample: Sample, plain: Looks, generator: np.random.Generat
         bits=bits,
         plain=plain,
         cipher=looks_of(cipher, generator),
+        noise_entropy=metrics.noise_entropy(image.size, bits),
         local_bounds=metrics.local_entropy_bounds(bits),
         against_plain=sensitivity.change("plain and cipher", image, cipher),
         uaci_expected=metrics.uaci_from(image),

@@ -70,6 +70,22 @@ def entropy(image: Image) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
+def noise_entropy(samples: int, bits: int) -> float:
+    """Return the entropy that so many random samples have on the average, in bits: less than `bits`, the more so the fewer.
+
+    It is the exact mean over binomial counts, without what is rarer than ten deviations.
+    """
+    mean = samples / (1 << bits)
+    reach = 10 * math.sqrt(mean) + 20
+    counts = np.arange(max(1, math.floor(mean - reach)), min(samples, math.ceil(mean + reach)) + 1.0)
+    chance = -bits * math.log(2)
+    rest = (samples - counts) * math.log1p(-(2.0**-bits))
+    shares = counts / samples
+    return -float(
+        (np.exp(_log_choices(samples, counts) + counts * chance + rest) * shares * np.log2(shares)).sum() * 2**bits
+    )
+
+
 def local_entropy(image: Image, generator: np.random.Generator) -> float:
     """Return the mean entropy of thirty random blocks of 44 x 44 samples that do not overlap (Wu et al. 2013).
 

@@ -29,10 +29,9 @@ def journey(plain: Image, cipher: Image, back: Image) -> bytes:
     for column, (title, image) in enumerate((("plain", plain), ("enciphered", cipher), ("deciphered", back))):
         axes[0, column].imshow(_eight_bits(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes[0, column].set(title=title, xticks=[], yticks=[])
-        counts = metrics.histogram(image)
-        # Sixteen bits are drawn in 256 classes too.
-        axes[1, column].bar(np.arange(256), counts.reshape(256, -1).sum(axis=1), width=1.0, color=_BLUE)
-        axes[1, column].set(xlim=(0, 255), xticks=[0, 128, 255], yticks=[])
+        low, high = _range(image)
+        axes[1, column].hist(image.ravel(), bins=min(256, high - low + 1), range=(low, high + 1), color=_BLUE)
+        axes[1, column].set(xlim=(low, high + 1), xticks=[low, (low + high + 1) // 2, high], yticks=[])
     axes[1, 0].set_ylabel("samples")
     figure.tight_layout()
     return as_png(figure)
@@ -41,8 +40,7 @@ def journey(plain: Image, cipher: Image, back: Image) -> bytes:
 def neighbours(plain: Image, cipher: Image, generator: np.random.Generator) -> bytes:
     """Draw each of 3,000 random samples against its neighbour, plain and enciphered, in three directions: a PNG file."""
     plt = pyplot()
-    figure, axes = plt.subplots(2, 3, figsize=(9, 5.6), dpi=100, facecolor="white", sharex=True, sharey=True)
-    largest = (1 << metrics.bits_of(plain)) - 1
+    figure, axes = plt.subplots(2, 3, figsize=(9, 5.6), dpi=100, facecolor="white", sharex="row", sharey="row")
     for row, (name, image) in enumerate((("plain", plain), ("enciphered", cipher))):
         for column, direction in enumerate(Direction):
             first, second = metrics.neighbours(image, direction)
@@ -50,7 +48,8 @@ def neighbours(plain: Image, cipher: Image, generator: np.random.Generator) -> b
             axis = axes[row, column]
             axis.scatter(first[chosen], second[chosen], s=2, color=_BLUE, linewidths=0)
             r = metrics.adjacent_correlation(image, direction)
-            axis.set(title=f"{name}, {direction.name.lower()}, r = {r:.4f}", xlim=(0, largest), ylim=(0, largest))
+            axis.set_title(f"{name}, {direction.name.lower()}, r = {r:.4f}", fontsize=9)
+            axis.set(xlim=_range(image), ylim=_range(image))
     figure.tight_layout()
     return as_png(figure)
 
@@ -121,11 +120,16 @@ def timings(rows: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> byt
     return as_png(figure)
 
 
+def _range(image: Image) -> tuple[int, int]:
+    """Return the range of samples to draw: all of 8 bits, and of 16 what is there, as scanners use but a part of them."""
+    return (0, 255) if image.dtype == np.uint8 else (int(image.min()), int(image.max()))
+
+
 def _eight_bits(image: Image) -> NDArray[Any]:
     step = max(1, max(image.shape[:2]) // _SHOWN)
     shown = image[::step, ::step]
     if shown.dtype == np.uint8:
         return shown
     # As a viewer windows it: between the lowest and the highest value there is.
-    low, high = int(shown.min()), int(shown.max())
+    low, high = _range(shown)
     return ((shown.astype(np.int64) - low) * 255 // max(1, high - low)).astype(np.uint8)

@@ -124,16 +124,16 @@ def _glance(findings: Findings) -> str:
     items = [
         f"{images} images, {len({each.way for each in measured})} ways: {exact} of {len(measured)} deciphered exactly.",
         (
-            f"Entropy of cipher images: {_share(measured):.5f} of what is possible on the average; the control, AES, "
-            f"reaches {_share([each for each in measured if each.way == CONTROL]):.5f}."
+            f"Entropy of cipher images: {_short(measured):+.5f} bits a sample from that of noise, on the average; the "
+            f"control, AES: {_short([each for each in measured if each.way == CONTROL]):+.5f}."
         ),
         "Of plain and cipher image, NPCR and UACI are what any good cipher must give: they depend on the plain image alone.",
     ]
     return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
 
 
-def _share(measured: Sequence[Measured]) -> float:
-    return _mean(each.cipher.entropy / each.bits for each in measured)
+def _short(measured: Sequence[Measured]) -> float:
+    return _mean(each.cipher.entropy - each.noise_entropy for each in measured)
 
 
 def _by_way(measured: Sequence[Measured]) -> str:
@@ -150,7 +150,7 @@ def _by_way(measured: Sequence[Measured]) -> str:
         rows.append(
             (
                 way,
-                f"{_mean(each.cipher.entropy / each.bits for each in of):.5f}",
+                f"{_short(of):+.5f}",
                 f"{inside} of {len(local)}",
                 f"{sum(each.cipher.chi_square_p > 0.01 for each in of)} of {len(of)}",
                 f"{largest:.4f}",
@@ -165,7 +165,7 @@ def _by_way(measured: Sequence[Measured]) -> str:
         )
     heads = (
         "way",
-        "entropy, share of the most possible",
+        "entropy less that of noise, bits",
         "local entropy within 95 % bounds",
         "flat histogram (p > 0.01)",
         "largest |r| of neighbours",
@@ -179,7 +179,8 @@ def _by_way(measured: Sequence[Measured]) -> str:
     )
     return _rows(heads, rows) + (
         "<p>UACI between a plain and a cipher image follows from the plain image; the table shows by how much it misses that. "
-        "Small images have less than the greatest entropy for want of samples, under any cipher. Speeds are of one run, on "
+        "Few samples have less than 8 or 16 bits of entropy, under any cipher, so it is compared with as much noise. Speeds "
+        "are of one run, on "
         "images as small as these; <code>edge-firmware bench</code> measures speed.</p>"
     )
 

@@ -78,6 +78,14 @@ def test_entropy_counts_what_can_happen() -> None:
     assert metrics.entropy(np.array([[0, 0], [0, 255]], np.uint8)) == pytest.approx(0.811278, abs=1e-6)
 
 
+@pytest.mark.parametrize(("side", "dtype"), [(44, np.uint8), (300, np.uint8), (128, np.uint16), (700, np.uint16)])
+def test_noise_has_the_entropy_that_theory_says(side: int, dtype: type) -> None:
+    bits = 8 * np.dtype(dtype).itemsize
+    found = np.mean([metrics.entropy(noise(n, side, side, dtype=dtype)) for n in range(20)])
+    assert metrics.noise_entropy(side * side, bits) == pytest.approx(found, abs=0.01)
+    assert metrics.noise_entropy(1936, 8) == pytest.approx(metrics.local_entropy_bounds(8).mean, abs=1e-9)
+
+
 def test_local_entropy_of_noise_is_what_theory_says() -> None:
     bounds = metrics.local_entropy_bounds(8)
     assert bounds.mean == pytest.approx(7.902469317, abs=1e-8)  # Wu et al. 2013, table 2
