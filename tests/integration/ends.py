@@ -13,6 +13,8 @@ from tests.cli.programs import QUICK_DEVICE, Done, run
 
 RECEIVER = "hospital"
 RECEIVER_ENV = {"EDGE_RECEIVER_TRANSFER_STALL": "1"}
+_ALL_IMAGES_SECONDS = 250.0
+"""How long a slow machine may take for dozens of images, decoded and proved."""
 DEVICES = tuple(f"scanner-{number}" for number in range(1, 18))
 
 
@@ -47,7 +49,8 @@ class Ends:
         """Run a device over a folder, once."""
         config = self.device_folder(device) / "config.toml"
         changes = {**QUICK_DEVICE, "EDGE_ENCRYPTOR_LOG_LEVEL": "debug", **(env or {})}
-        return run("edge-encryptor", "--watch", scans, "--config", config, "--once", *flags, env=changes)
+        command = ("--watch", scans, "--config", config, "--once", *flags)
+        return run("edge-encryptor", *command, env=changes, timeout=_ALL_IMAGES_SECONDS)
 
     def queue(self, device: str) -> dict[str, dict[str, Any]]:
         """Return what the device says of each file."""

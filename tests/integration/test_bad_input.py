@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.ends import DEVICES, Ends
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.slow]
+pytestmark = [pytest.mark.mosquitto, pytest.mark.slow, pytest.mark.timeout(300)]
 
 STUCK = {
     "zero-byte.jpg": "empty-file",

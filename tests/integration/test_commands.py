@@ -16,7 +16,7 @@ from tests.cli.programs import QUICK_DEVICE, Program, run
 from tests.integration.ends import RECEIVER_ENV, stored
 from tests.world import png, until
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.slow]
+pytestmark = [pytest.mark.mosquitto, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

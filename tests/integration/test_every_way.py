@@ -19,7 +19,7 @@ from edge.intake.pixels import PixelLimits, PixelReader
 from edge.records import SettledFile
 from tests.integration.ends import DEVICES, Ends
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.slow]
+pytestmark = [pytest.mark.mosquitto, pytest.mark.slow, pytest.mark.timeout(300)]
 
 # Map, the network behind it, and what chooses it on the command line.
 WAYS = [

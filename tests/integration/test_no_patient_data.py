@@ -18,7 +18,7 @@ from edge.transport.base import BrokerAddress, BrokerSettings
 from edge.transport.mqtt import MqttTransport
 from tests.integration.ends import DEVICES, Ends
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.slow]
+pytestmark = [pytest.mark.mosquitto, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PATIENT = "Quetzalina"
 STUDY_DATE = "19370211"

@@ -20,7 +20,7 @@ from tests.cli.programs import QUICK_DEVICE, Program, run
 from tests.integration.ends import RECEIVER_ENV, stored
 from tests.world import png, until
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.slow]
+pytestmark = [pytest.mark.mosquitto, pytest.mark.slow, pytest.mark.timeout(300)]
 
 HUGE_BYTES = 3 << 30
 """A sparse file of this size takes no room, and longer to seal than any stop may take."""
