@@ -23,7 +23,9 @@ _RECORD: Final = MetadataRecord(
     height=1944,
     size=1_843_200,
 )
-_PICTURES: Final = (1, 2)
+_PICTURES: Final = 2
+_PICTURES_TRIED: Final = 200
+"""Features saturate, so two profiles agree on most pictures: those are asked about that tell all profiles apart."""
 
 # What equals what, bit for bit (measured): XNNPACK on any machine; tflite-runtime on x86; tflite-runtime on Arm.
 _RESOLVERS: Final = {
@@ -48,7 +50,7 @@ def known_answers(name: NetworkName | FeatureNetworkName, content: bytes) -> dic
     """
     questions: list[Any]
     if isinstance(name, FeatureNetworkName):
-        questions = list(_PICTURES)
+        questions = _telling_pictures(content)
         pixels = [question_picture(question) for question in questions]
     else:
         questions = [_described(record) for record in _records()]
@@ -57,6 +59,19 @@ def known_answers(name: NetworkName | FeatureNetworkName, content: bytes) -> dic
         "questions": questions,
         "answers": {profile: _answers(content, pixels, resolver) for profile, resolver in _RESOLVERS.items()},
     }
+
+
+def _telling_pictures(content: bytes) -> list[int]:
+    """Return the first pictures that every profile answers otherwise; the first ones of all where there are too few."""
+    found: list[int] = []
+    for number in range(1, _PICTURES_TRIED + 1):
+        pixels = [question_picture(number)]
+        given = {answer for resolver in _RESOLVERS.values() for answer in _answers(content, pixels, resolver)}
+        if len(given) == len(_RESOLVERS):
+            found.append(number)
+        if len(found) == _PICTURES:
+            return found
+    return list(range(1, _PICTURES + 1))
 
 
 def _records() -> tuple[MetadataRecord, ...]:

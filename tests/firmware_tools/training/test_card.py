@@ -14,8 +14,8 @@ MODELS = models_directory()
 
 _UNJUDGED = pytest.mark.xfail(strict=True, reason="resnet18 has not been judged on 100,000 records yet")
 _RESNET18 = pytest.param(NetworkName.RESNET18, marks=_UNJUDGED)
-_TOO_SHORT = pytest.mark.xfail(strict=True, reason="vgg16 was trained for too short a time: two lines are missed")
-_VGG16 = pytest.param(FeatureNetworkName.VGG16, marks=_TOO_SHORT)
+_MISSES = pytest.mark.xfail(strict=True, reason="vgg16 misses two lines, and more steps alone do not mend that")
+_VGG16 = pytest.param(FeatureNetworkName.VGG16, marks=_MISSES)
 
 
 @pytest.mark.parametrize("name", [NetworkName.MOBILENETV2, _RESNET18, FeatureNetworkName.VGG16])
