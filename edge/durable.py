@@ -281,8 +281,7 @@ def free_bytes(path: Path) -> int:
     Raises:
         StorageError: the disk refused.
     """
-    with _in_plain_words():
-        figures = os.statvfs(path)
+    figures = _file_system(path)
     return figures.f_bavail * figures.f_frsize
 
 
@@ -292,9 +291,13 @@ def total_bytes(path: Path) -> int:
     Raises:
         StorageError: the disk refused.
     """
-    with _in_plain_words():
-        figures = os.statvfs(path)
+    figures = _file_system(path)
     return figures.f_blocks * figures.f_frsize
+
+
+def _file_system(path: Path) -> os.statvfs_result:
+    with _in_plain_words():
+        return os.statvfs(path)
 
 
 @contextmanager

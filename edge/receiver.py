@@ -40,7 +40,7 @@ from edge.keyring import ReceiverKeyring
 from edge.transfer.messages import Topics
 from edge.transfer.parts import PartFile
 from edge.transfer.receive import ReceiveLoop
-from edge.transfer.sparing import Pace, SparingLog
+from edge.transfer.sparing import Allowance, SparingLog
 from edge.transport.base import Message, Transport
 
 _LOG = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Receiver:
         self.topics = Topics(config.broker.prefix)
         self.counts = ReceiverCounts()
         self._log = SparingLog(_LOG, clock=clock)
-        self._strangers = Pace(burst=_STRANGERS_AT_ONCE, seconds=_SECONDS_A_STRANGER, clock=clock)
+        self._strangers = Allowance(burst=_STRANGERS_AT_ONCE, seconds=_SECONDS_A_STRANGER, clock=clock)
         self._boot = secrets.token_hex(8)
         self._generation = 0
         self._status_at = 0.0

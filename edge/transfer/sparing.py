@@ -15,7 +15,7 @@ _SECONDS_A_LINE: Final = 5.0
 """A flood fills at most 17,000 lines a day, about 2 MB: no log rotation is overrun by it."""
 
 
-class Pace:
+class Allowance:
     """Allow `burst` things at once, and one more each `seconds`. One thread uses it."""
 
     def __init__(self, *, burst: int, seconds: float, clock: Callable[[], float]) -> None:
@@ -41,7 +41,7 @@ class SparingLog:
 
     def __init__(self, log: logging.Logger, *, clock: Callable[[], float]) -> None:
         self._log = log
-        self._pace = Pace(burst=_LINES_AT_ONCE, seconds=_SECONDS_A_LINE, clock=clock)
+        self._pace = Allowance(burst=_LINES_AT_ONCE, seconds=_SECONDS_A_LINE, clock=clock)
         self._left_out = 0
 
     def warning(self, text: str, *values: object) -> None:

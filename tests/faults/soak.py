@@ -30,6 +30,7 @@ from tqdm import tqdm
 from edge.intake.ledger import FileState
 from edge.transport.base import BrokerAddress, BrokerSettings
 from edge.transport.mqtt import MqttTransport
+from firmware_tools.bench.processes import anonymous_bytes
 from tests.faults.company import BROKER, Company
 from tests.faults.stage import Launcher
 from tests.world import png
@@ -111,16 +112,12 @@ class Meter:
         while not self._done.wait(_SAMPLE_SECONDS):
             for name, program in list(self._company.running.items()):
                 life = self._lives.setdefault(program.pid, Life(name, time.monotonic()))
+                memory = anonymous_bytes(program.pid)
                 # It may end at any moment.
-                with suppress(OSError, StopIteration, ValueError):
-                    memory, files = _held(program.pid)
-                    life.samples.append(Sample(time.monotonic() - life.began, memory, files))
-
-
-def _held(pid: int) -> tuple[int, int]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    anonymous = next(line for line in lines if line.startswith("RssAnon:"))
-    return int(anonymous.split()[1]) * 1024, len(os.listdir(f"/proc/{pid}/fd"))
+                with suppress(OSError):
+                    files = len(os.listdir(f"/proc/{program.pid}/fd"))
+                    if memory is not None:
+                        life.samples.append(Sample(time.monotonic() - life.began, memory, files))
 
 
 class Offers:

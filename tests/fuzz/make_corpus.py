@@ -227,6 +227,10 @@ def dicom(syntax: str = ExplicitVRLittleEndian, *, undefined: bool = False) -> b
     found.PhotometricInterpretation, found.NumberOfFrames = "MONOCHROME2", 1
     found.BitsAllocated, found.BitsStored, found.HighBit, found.PixelRepresentation = 8, 8, 7, 0
     found.PixelData = b"abcd"
+    return _written(found, syntax)
+
+
+def _written(found: Dataset, syntax: str) -> bytes:
     found["PixelData"].VR = "OW"
     found.file_meta = FileMetaDataset()
     found.file_meta.TransferSyntaxUID = syntax
@@ -262,13 +266,7 @@ def _frames() -> bytes:
     found.NumberOfFrames, found.Rows, found.Columns = 2, 1, 1
     found.PerFrameFunctionalGroupsSequence = [groups, groups]
     found.PixelData = b"ab"
-    found["PixelData"].VR = "OW"
-    found.file_meta = FileMetaDataset()
-    found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    found.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    target = io.BytesIO()
-    pydicom.dcmwrite(target, found, enforce_file_format=True)
-    return target.getvalue()
+    return _written(found, ExplicitVRLittleEndian)
 
 
 def _png(*chunks: tuple[bytes, bytes]) -> bytes:
