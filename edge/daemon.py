@@ -26,7 +26,7 @@ from edge.config import DeviceConfig
 from edge.delivery import Delivery
 from edge.envelope.sign import Receipt
 from edge.errors import NotConnected, StorageError, UnreadableFile
-from edge.health import IMAGE_SECONDS, TURN_SECONDS, Mark, Stage
+from edge.health import TURN_SECONDS, Mark, Stage
 from edge.intake.ledger import FileState, Ledger
 from edge.intake.watch import DEFAULT_IGNORED, Watcher
 from edge.keyring import DeviceKeyring
@@ -117,7 +117,7 @@ class Daemon:
         self._on_progress = on_progress
         self._on_sealed = on_sealed
         self._on_receipt = on_receipt
-        self._taking, self._transferring = Mark(), Mark()
+        self._taking, self._transferring = Mark(clock), Mark(clock)
         self._transfers = False
         state = config.device.state
         durable.sweep_temporaries(state)
@@ -181,8 +181,6 @@ class Daemon:
         self._dispose_at = 0.0
         self._said: tuple[object, ...] = ()
         self._refusal: StorageError | None = None
-        self._progress_at = clock()
-        self._resting = True
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -198,10 +196,13 @@ class Daemon:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Return what must make progress while the daemon runs."""
+        """Return what must make progress while the daemon runs, or it must be started anew.
+
+        Intake is not among them: what holds it up is a share that hangs. No start anew helps against that, and what is
+        sealed would not be delivered meanwhile. It raises an alarm.
+        """
         network = self._transport
         return (
-            Stage("intake", self._taking.idle, IMAGE_SECONDS),
             Stage("transfer", lambda: self._transferring.idle() if self._transfers else 0.0, TURN_SECONDS),
             Stage("network", lambda: network.idle_seconds if network.alive else math.inf, TURN_SECONDS),
         )
@@ -239,7 +240,7 @@ class Daemon:
 
     def _take_in(self, stop: Stop) -> bool:
         """Take in what has settled and return whether the folder holds nothing to wait for."""
-        self._progress_at, self._resting = self._clock(), False
+        self._taking.leave()
         try:
             idle = self._loader.take_in(stop)
             self._on_progress(self.summary())
@@ -247,8 +248,6 @@ class Daemon:
             if not error.retryable:
                 raise
             return False  # what is in the folder is still there at the next look
-        finally:
-            self._resting = True
         return idle
 
     def summary(self) -> Summary:
@@ -281,10 +280,9 @@ class Daemon:
     @property
     def alarms(self) -> tuple[str, ...]:
         """Return the codes of what does not work now (README.md, "Alarms"). Any thread may read them."""
-        stalled = not self._resting and self._clock() - self._progress_at > _STALLED_SECONDS
         refusal = self._refusal
         own = (
-            (stalled, ALARM_STALLED),
+            (self._taking.idle() > _STALLED_SECONDS, ALARM_STALLED),
             (self._delivery.originals_wait, ALARM_ORIGINALS),
             (refusal, refusal.code if refusal else ""),
         )
@@ -299,7 +297,7 @@ class Daemon:
         return tuple(dict.fromkeys(alarms))
 
     def _sealed(self, sealed: Sealed, image: SpooledImage) -> None:
-        self._progress_at = self._clock()
+        self._taking.leave()
         self._on_sealed(sealed)
         self._loop.add(image)
         self._on_progress(self.summary())

@@ -211,7 +211,7 @@ def _setup(arguments: argparse.Namespace) -> _Setup:
     folder = config.watch.folder
     if folder is None:
         raise UsageError("no folder to watch", hint=f"{PROGRAM} --watch DIR; see {PROGRAM} --help")
-    if not folder.is_dir() and (arguments.once or arguments.dry_run):
+    if (arguments.once or arguments.dry_run) and not folder.is_dir():
         raise UsageError("the folder to watch does not exist")
     return _Setup(config, folder, DeviceKeyring.load(config, environ=os.environ))
 

@@ -49,7 +49,17 @@ class Setting:
 def within(path: Path, folder: Path) -> bool:
     """Say whether `path` lies in `folder` or is it, links followed."""
     # Path.resolve raises for a loop of links; whether the folder can be read is for its reader to say.
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    return Path(os.path.realpath(path)).is_relative_to(_real(folder))
+
+
+def _real(folder: Path) -> str:
+    """Follow links as realpath does, but ask nothing of a share that is mounted on the folder: it may hang."""
+    beside = os.path.normpath(os.path.join(os.path.realpath(folder.parent), folder.name))  # noqa: PTH118 - as text
+    try:
+        os.readlink(beside)  # noqa: PTH115 - the name alone is asked about, where lstat would ask the share
+    except OSError:
+        return beside
+    return os.path.realpath(beside)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,9 @@ class ListingReport:
 class Watcher:
     """Wake when something may have happened in a folder, and list what is there.
 
-    `wait` and `listing` belong to one thread; `is_there`, `wake` and `close` may be called from any.
+    `wait` and `listing` belong to one thread; `is_there`, `wake` and `close` may be called from any. The folder is looked
+    at by these, and where a block is entered, but not when the object is made: its share may hang, and whoever makes one
+    has other work to do.
 
     Args:
         folder: the scanner's folder; it may be missing, and it may come and go.
@@ -104,7 +106,6 @@ class Watcher:
         self._complete = False
         self._listed_at = -float("inf")
         self._listing_took = 0.0
-        self._tend()
 
     @property
     def paused(self) -> bool:
@@ -359,6 +360,7 @@ class Watcher:
         self._disarm()
 
     def __enter__(self) -> Self:
+        self._tend()
         return self
 
     def __exit__(

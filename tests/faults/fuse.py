@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import signal
 import stat
 import struct
 import subprocess
@@ -36,6 +37,7 @@ class Share:
     """The share as a test holds it."""
 
     def __init__(self, control: Path) -> None:
+        self.server = 0
         self._control = control
         self.refuse()
 
@@ -44,6 +46,15 @@ class Share:
         beside = self._control.with_suffix(".new")
         beside.write_text("".join(f"{line}\n" for line in lines))
         beside.replace(self._control)
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Answer nothing at all for as long as the block lasts."""
+        os.kill(self.server, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.server, signal.SIGCONT)
 
 
 @contextmanager
@@ -57,6 +68,7 @@ def share(folder: Path, point: Path) -> Iterator[Share]:
     root = Path(__file__).resolve().parent.parent.parent
     command = [sys.executable, "-m", "tests.faults.fuse", folder, point, control]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        held.server = server.pid
         try:
             assert server.stdout is not None
             if server.stdout.readline() != b"mounted\n":

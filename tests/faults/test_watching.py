@@ -5,6 +5,7 @@ The folders, file systems and limits are real; what a test may not do on this ma
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -376,6 +377,27 @@ def test_intake_that_hangs_on_a_dead_share_is_an_alarm_and_delivery_goes_on(
             there.refuse()
             until(lambda: hospital.contents() == sorted([png("a"), png("b")]))
             ear.hears_the_end_of("intake-stalled")
+
+
+def test_a_device_that_is_started_beside_a_dead_share_delivers_what_is_sealed(
+    site: Site, hospital: Hospital, broker: MemoryBroker, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.daemon._STALLED_SECONDS", 0.5)
+    server = site.root / "server"
+    server.mkdir()
+    (server / "a.png").write_bytes(png("a"))
+    with share(server, site.scans) as there:
+        with RunningDaemon(site, MemoryTransport(broker)):
+            until(lambda: len(site.spooled()) == 1)
+        with contextlib.ExitStack() as hang:
+            hang.enter_context(there.hanging())
+            with RunningDaemon(site, MemoryTransport(broker)), RunningReceiver(hospital, MemoryTransport(broker)):
+                until(lambda: hospital.contents() == [png("a")])
+                ear.hears("intake-stalled")
+                (server / "b.png").write_bytes(png("b"))
+                hang.close()
+                until(lambda: hospital.contents() == sorted([png("a"), png("b")]))
+                ear.hears_the_end_of("intake-stalled")
 
 
 def test_a_folder_is_looked_at_while_thousands_of_its_files_are_carried(
