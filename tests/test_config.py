@@ -245,6 +245,16 @@ def test_an_unknown_override_is_refused(minimal):
 # --- kinds ----------------------------------------------------------------------------------------------------------
 
 
+def test_links_hide_no_state_in_the_watched_folder(minimal, tmp_path):
+    (tmp_path / "own" / "x").mkdir(parents=True)
+    (tmp_path / "scans").symlink_to("own")
+    (tmp_path / "here").symlink_to(".")
+    for folder in ("scans", "here/scans", "own/x/../../scans", "own/x/.."):
+        with pytest.raises(ConfigError, match=r"device\.state must not lie inside watch.folder"):
+            load(minimal, watch__folder=tmp_path / folder, device__state=tmp_path / "own" / "state")
+    assert load(minimal, watch__folder=tmp_path / "scans", device__state=tmp_path / "state").watch.folder is not None
+
+
 def test_a_loop_of_links_is_no_crash(minimal, tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     assert load(minimal, watch__folder=tmp_path / "loop").watch.folder == tmp_path / "loop"
