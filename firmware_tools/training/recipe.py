@@ -83,9 +83,9 @@ _STAGES: Final = {
         Stage(SIDE, 160, 32, 5e-4),
     ),
     FeatureNetworkName.VGG16: (
-        Stage(SIDE // 4, 2600, 32, 1e-3),
-        Stage(SIDE // 2, 1000, 32, 7e-4),
-        Stage(SIDE, 600, 32, 5e-4),
+        Stage(SIDE // 4, 6000, 32, 1e-3),
+        Stage(SIDE // 2, 2000, 32, 7e-4),
+        Stage(SIDE, 1000, 32, 4e-4),
     ),
 }
 _VGG16_WIDTH: Final = 0.25
