@@ -179,8 +179,11 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     return [_row(head), _row(("---",) * len(head)), *map(_row, rows)]
 
 
+_PIPE: Final = r"\|"  # within a cell of a table
+
+
 def _row(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', _PIPE) for cell in cells)} |"
 
 
 def _text(value: object) -> str:
