@@ -138,10 +138,7 @@ def _measured(name: NetworkName | FeatureNetworkName, manifest: dict[str, Any]) 
     lines = ["## Measured", "", "On this very file, through ai-edge-litert.", "", *_table(("what", "figure"), rows)]
     accepted = manifest.get("acceptance")
     if accepted:
-        judged = [
-            (line["what"], line["figure"], line["bound"], "yes" if line["met"] else "**no**")
-            for line in accepted["lines"]
-        ]
+        judged = [(line["what"], line["figure"], line["bound"], _met(line)) for line in accepted["lines"]]
         lines += ["", f"Acceptance (`edge-firmware evaluate-models`), under `{accepted['profile']}`:", ""]
         lines += _table(("what", "figure", "bound", "met"), judged)
         lines += ["", *(f"![{picture}]({name.value}.{picture}.png)" for picture in accepted["pictures"])]
@@ -170,9 +167,17 @@ _PARAMETER_LIMITS: Final = """## Limits
 _FEATURE_LIMITS: Final = """## Limits
 
 - Trained on drawings alone. How well it tells real images apart is measured above, on a few dozen of them.
+- Features know anatomy first and modality second: an image that is the only one of its anatomy in a collection, such as
+  one sagittal head among axial ones, may be most like one of another modality.
 - Features depend on the decoder and, in the low bits, on the numeric profile; the manifest holds the known answers.
 - Latency was measured on x86-64, not on an Arm board.
 """
+
+
+def _met(line: dict[str, Any]) -> str:
+    if line["bound"] == "-":
+        return "-"
+    return "yes" if line["met"] else "**no**"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

@@ -113,6 +113,7 @@ def publish(task: Task, recipe: Recipe, model: Any, progress: Progress, out: Pat
         image for batch in _images(task, recipe, 102, _REPRESENTATIVE_IMAGES // _BATCH) for image in batch
     )
     content = quantize(model, representative, output="int8" if isinstance(name, FeatureNetworkName) else "uint8")
+    commit = _commit()  # Before any file of a checkout changes.
     file = f"{name.value}.tflite"
     (out / file).write_bytes(content)
     manifest: dict[str, Any] = {
@@ -128,7 +129,7 @@ def publish(task: Task, recipe: Recipe, model: Any, progress: Progress, out: Pat
             "images": recipe.images,
             "minutes": round(progress.seconds / 60, 1),
             "machine": f"{platform.machine()}, {_cores()} cores",
-            "commit": _commit(),
+            "commit": commit,
             "tools": {"python": platform.python_version()} | _tool_versions(),
             "last": {"loss": progress.history[-1].loss, task.figure: progress.history[-1].figure},
         },

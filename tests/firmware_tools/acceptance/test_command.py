@@ -84,7 +84,6 @@ def test_each_bound_is_held(change, what):
         ({"drawings": (100, 94, 80)}, "drawings whose modality is recognised"),
         ({"ones": 0.1}, "share of ones in V_B"),
         ({"named": (30, 20)}, "real images whose modality is recognised"),
-        ({"neighbours": (15, 5)}, "real medical images most like one of their own modality"),
     ],
 )
 def test_each_bound_of_features_is_held(change, what):
