@@ -77,7 +77,9 @@ def judge_features(likeness: Likeness) -> tuple[Line, ...]:
         )
         total, own = likeness.neighbours
         # No bound: a picture that is the only one of its anatomy there may well be most like one of another modality.
-        lines.append(Line("real medical images most like one of their own modality", f"{own} of {total}", NO_BOUND, True))
+        lines.append(
+            Line("real medical images most like one of their own modality", f"{own} of {total}", NO_BOUND, True)
+        )
     return tuple(lines)
 
 
