@@ -73,9 +73,9 @@ def learning_rate(stage: Stage, step: int) -> float:
 # has read tiles of 7 pixels reads those of 14 and of 28 after some hundred steps more. Peaks were found by short runs.
 _STAGES: Final = {
     NetworkName.MOBILENETV2: (
-        Stage(SIDE // 4, 1600, 64, 3e-3),
-        Stage(SIDE // 2, 400, 32, 1.5e-3),
-        Stage(SIDE, 220, 32, 1e-3),
+        Stage(SIDE // 4, 2400, 64, 3e-3),
+        Stage(SIDE // 2, 600, 32, 1.5e-3),
+        Stage(SIDE, 300, 32, 1e-3),
     ),
     NetworkName.RESNET18: (
         Stage(SIDE // 4, 1200, 64, 1e-3),
