@@ -69,3 +69,9 @@ def _files(path: Path) -> list[Path]:
     if not path.is_file():
         raise UsageError("an image to evaluate does not exist")
     return [path]
+
+
+def middle(image: Image, side: int) -> Image:
+    """Return the middle of an image, `side` pixels at most each way."""
+    rows, columns = (max(0, (extent - side) // 2) for extent in image.shape[:2])
+    return np.ascontiguousarray(image[rows : rows + side, columns : columns + side])

@@ -86,6 +86,24 @@ def noise_entropy(samples: int, bits: int) -> float:
     )
 
 
+def samples_of_entropy(value: float, bits: int) -> float:
+    """Return how many random samples have this entropy on the average: infinite where no number has.
+
+    Fewer samples would need to be flatter than chance, more of them less flat.
+    """
+    if value >= bits:
+        return math.inf
+    low, high = 1.0, 2.0
+    while noise_entropy(round(high), bits) < value:
+        low, high = high, 2 * high
+        if high > 2**48:
+            return math.inf
+    while high - low > 0.5:
+        middle = (low + high) / 2
+        low, high = (middle, high) if noise_entropy(round(middle), bits) < value else (low, middle)
+    return high
+
+
 def local_entropy(image: Image, generator: np.random.Generator) -> float:
     """Return the mean entropy of thirty random blocks of 44 x 44 samples that do not overlap (Wu et al. 2013).
 
@@ -202,9 +220,7 @@ def mse(first: Image, second: Image) -> float:
 
 def psnr(first: Image, second: Image) -> float:
     """Return the peak signal-to-noise ratio in decibels; infinite where there is no error."""
-    error = mse(first, second)
-    largest = (1 << bits_of(first)) - 1
-    return 10 * math.log10(largest**2 / error) if error else math.inf
+    return psnr_of(mse(first, second), bits_of(first))
 
 
 def npcr_bounds(samples: int, bits: int, significance: float = SIGNIFICANCE) -> Bounds:
@@ -237,6 +253,22 @@ def uaci_from(image: Image) -> float:
     # The mean of |v - u| over all u: v (v + 1) / 2 below, (largest - v) (largest - v + 1) / 2 above.
     means = (values * (values + 1) + (largest - values) * (largest - values + 1)) / 2 / (largest + 1)
     return 100 * float((histogram(image) * means).sum()) / image.size / largest
+
+
+def mse_of_uaci(percent: float, bits: int) -> float:
+    """Return the mean squared error between an image and noise whose UACI is this, in squared sample values.
+
+    Both are the same quadratic function of each sample v, sum of v^2 - L v with L the largest value, so one tells the
+    other, of any image and of any average over images: MSE = L (L + 1) UACI - L (L + 2) / 6.
+    """
+    largest = (1 << bits) - 1
+    return largest * (largest + 1) * percent / 100 - largest * (largest + 2) / 6
+
+
+def psnr_of(error: float, bits: int) -> float:
+    """Return the peak signal-to-noise ratio of a mean squared error, in decibels; infinite where there is none."""
+    largest = (1 << bits) - 1
+    return 10 * math.log10(largest**2 / error) if error else math.inf
 
 
 def _difference(first: Image, second: Image) -> NDArray[np.int64]:

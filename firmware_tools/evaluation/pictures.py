@@ -5,18 +5,24 @@ The rule kept here: the paper of every picture is white, so that it reads on a l
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from firmware_tools.evaluation import metrics
+from firmware_tools.evaluation.dynamics import Cycles, Floats, logistic_exponents
 from firmware_tools.evaluation.metrics import Direction
+from firmware_tools.evaluation.speed import Timed
 from firmware_tools.evaluation.ways import Image
 from firmware_tools.training.curves import as_png, pyplot
 
 _BLUE, _RED = "#2060c0", "#c04020"
+_COLOURS: Final = 64
 _POINTS: Final = 3000
 _SHOWN: Final = 360
 """Pixels a side, at most, of an image in a picture."""
@@ -34,7 +40,7 @@ def journey(plain: Image, cipher: Image, back: Image) -> bytes:
         axes[1, column].set(xlim=(low, high + 1), xticks=[low, (low + high + 1) // 2, high], yticks=[])
     axes[1, 0].set_ylabel("samples")
     figure.tight_layout()
-    return as_png(figure)
+    return _png(figure)
 
 
 def neighbours(plain: Image, cipher: Image, generator: np.random.Generator) -> bytes:
@@ -51,73 +57,119 @@ def neighbours(plain: Image, cipher: Image, generator: np.random.Generator) -> b
             axis.set_title(f"{name}, {direction.name.lower()}, r = {r:.4f}", fontsize=9)
             axis.set(xlim=_range(image), ylim=_range(image))
     figure.tight_layout()
-    return as_png(figure)
+    return _png(figure)
 
 
-def bifurcation(low: float, high: float, settings: Sequence[float]) -> bytes:
-    """Draw the logistic map's states for all r, the range that the cipher uses, and the r of some images: a PNG file."""
+def side_by_side(images: Sequence[tuple[str, Image]]) -> bytes:
+    """Draw four images in a row, each under its title: a PNG file."""
     plt = pyplot()
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), dpi=100, facecolor="white")
-    for axis, (start, end) in zip(axes, ((2.8, 4.0), (low, high)), strict=True):
-        r = np.linspace(start, end, 1200)
-        x = np.full(r.size, 0.3123)
-        for _ in range(500):
-            x = r * x * (1 - x)
-        for _ in range(60):
-            x = r * x * (1 - x)
-            axis.plot(r, x, ",", color=_BLUE, alpha=0.35)
-        axis.set(xlim=(start, end), ylim=(0, 1), xlabel="r", ylabel="x")
-        axis.ticklabel_format(useOffset=False)
-    for value in settings:
-        axes[1].axvline(value, color=_RED, linewidth=0.8)
-    axes[0].set_title("the logistic map")
-    axes[1].set_title("the cipher's range, and these images' r")
-    axes[1].tick_params(axis="x", labelrotation=15)
+    figure, axes = plt.subplots(1, len(images), figsize=(9, 2.7), dpi=100, facecolor="white")
+    for axis, (title, image) in zip(axes, images, strict=True):
+        axis.imshow(_eight_bits(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_title(title, fontsize=7)
+        axis.set(xticks=[], yticks=[])
     figure.tight_layout()
-    return as_png(figure)
+    return _png(figure)
 
 
-def attractor(sigma: float, rho: float, beta: float) -> bytes:
-    """Draw the Lorenz attractor of these parameters: a PNG file."""
-    plt = pyplot()
-    step = 0.004
-    orbit = np.empty((12_000, 3))
-    point = np.array([1.0, 1.0, rho - 1])
-
-    def slope(at: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y, z = at
-        return np.array([sigma * (y - x), x * (rho - z) - y, x * y - beta * z])
-
-    for number in range(len(orbit)):
-        one = slope(point)
-        two = slope(point + step / 2 * one)
-        three = slope(point + step / 2 * two)
-        four = slope(point + step * three)
-        point = point + step / 6 * (one + 2 * two + 2 * three + four)
-        orbit[number] = point
-    figure, axis = plt.subplots(figsize=(5, 4), dpi=100, facecolor="white")
-    axis.plot(orbit[500:, 0], orbit[500:, 2], color=_BLUE, linewidth=0.4)
-    axis.set(xlabel="x", ylabel="z", title=f"sigma {sigma:.4f}, rho {rho:.4f}, beta {beta:.4f}")
-    figure.tight_layout()
-    return as_png(figure)
-
-
-def timings(rows: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> bytes:
-    """Draw seconds against bytes for each way, both logarithmic: a PNG file.
+def bifurcation(r: Floats, exponents: Floats, settings: Sequence[float]) -> bytes:
+    """Draw the logistic map's states and its Lyapunov exponent, over all r and over the cipher's range: a PNG file.
 
     Args:
-        rows: Each way's name, the images' bytes, and the seconds that enciphering took.
+        r: The cipher's range, float64 (n,).
+        exponents: The exponent at each r.
+        settings: The r of some images.
     """
     plt = pyplot()
-    figure, axis = plt.subplots(figsize=(7.5, 4), dpi=100, facecolor="white")
-    for name, sizes, seconds in rows:
-        order = np.argsort(sizes)
-        axis.plot(np.array(sizes)[order], np.array(seconds)[order] * 1000, marker="o", markersize=3, label=name)
-    axis.set(xscale="log", yscale="log", xlabel="bytes of samples", ylabel="milliseconds to encipher")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=7, ncols=2)
+    figure, axes = plt.subplots(2, 2, figsize=(9, 5.4), dpi=100, facecolor="white", sharex="col", height_ratios=(2, 1))
+    wide = np.linspace(2.8, 4.0, 1600)
+    for column, (over, found) in enumerate(((wide, logistic_exponents(wide)), (r, exponents))):
+        states, exponent = axes[:, column]
+        x = np.full(over.size, 0.3123)
+        for step in range(560):
+            x = over * x * (1 - x)
+            if step >= 500:
+                states.plot(over, x, ",", color=_BLUE, alpha=0.35)
+        exponent.plot(over, found, color=_BLUE, linewidth=0.6)
+        exponent.axhline(0, color="#808080", linewidth=0.6)
+        exponent.axhline(math.log(2), color="#808080", linewidth=0.6, linestyle=":")
+        states.set(xlim=(over[0], over[-1]), ylim=(0, 1), ylabel="x")
+        exponent.set(xlabel="r", ylabel="exponent", ylim=(-1 if over is wide else 0, 0.8))
+        exponent.ticklabel_format(axis="x", useOffset=False)
+    for value in dict.fromkeys(settings):
+        for axis in axes[:, 1]:
+            axis.axvline(value, color=_RED, linewidth=0.8)
+    axes[0, 0].set_title("the logistic map")
+    axes[0, 1].set_title("the cipher's range, and these images' r")
+    axes[1, 1].tick_params(axis="x", labelrotation=15)
     figure.tight_layout()
-    return as_png(figure)
+    return _png(figure)
+
+
+def attractor(points: Floats, title: str) -> bytes:
+    """Draw an orbit, its first coordinate against its third: a PNG file.
+
+    Args:
+        points: float64 (steps, 3 or 4).
+        title: What stands above.
+    """
+    plt = pyplot()
+    figure, axis = plt.subplots(figsize=(5, 4), dpi=100, facecolor="white")
+    axis.plot(points[:, 0], points[:, 2], color=_BLUE, linewidth=0.4)
+    axis.set(xlabel="first coordinate", ylabel="third coordinate")
+    axis.set_title(title, fontsize=9)
+    figure.tight_layout()
+    return _png(figure)
+
+
+def cycles(found: Sequence[Cycles]) -> bytes:
+    """Draw how long the cycles of the logistic map are by the bits of a state, each orbit a point: a PNG file."""
+    plt = pyplot()
+    figure, axis = plt.subplots(figsize=(7.5, 4), dpi=100, facecolor="white")
+    for each in found:
+        met = [length for length in each.lengths if length]
+        axis.plot([each.bits] * len(met), met, ".", color=_BLUE, alpha=0.4, markersize=5)
+    bits = np.array(sorted(each.bits for each in found))
+    axis.plot(bits, 2.0 ** (bits / 2), color=_RED, linewidth=1, label="root of the number of states")
+    for name, length in (("256 x 256", 256**2), ("1024 x 1024", 1024**2), ("3000 x 2400", 3000 * 2400)):
+        axis.axhline(length, color="#808080", linewidth=0.6, linestyle=":")
+        axis.text(bits[0], length * 1.15, f"bytes of an image of {name}", fontsize=7, color="#606060")
+    axis.set(yscale="log", xlabel="bits of a state", ylabel="steps until it repeats")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, loc="lower right")
+    figure.tight_layout()
+    return _png(figure)
+
+
+def timings(found: Sequence[Timed]) -> bytes:
+    """Draw seconds against bytes for each way, in both directions, both logarithmic: a PNG file."""
+    plt = pyplot()
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.4), dpi=100, facecolor="white", sharey=True)
+    for axis, direction in zip(axes, ("encipher", "decipher"), strict=True):
+        for number, name in enumerate(dict.fromkeys(each.way for each in found)):
+            of = sorted((each for each in found if each.way == name), key=lambda each: each.size)
+            axis.plot(
+                [each.size for each in of],
+                [1000 * getattr(each, direction) for each in of],
+                marker="osv^D<>pX*"[number % 10],
+                markersize=4,
+                linewidth=0.9,
+                label=name,
+            )
+        axis.set(xscale="log", yscale="log", xlabel="bytes of samples", title=direction)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("milliseconds")
+    axes[0].legend(fontsize=7)
+    figure.tight_layout()
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
+    """Return a drawn figure as a PNG file of 64 colours: noise does not compress, and true colour would take four times as much."""
+    with Pillow.open(io.BytesIO(as_png(figure))) as picture:
+        target = io.BytesIO()
+        picture.convert("RGB").quantize(_COLOURS, dither=Pillow.Dither.NONE).save(target, "PNG", optimize=True)
+    return target.getvalue()
 
 
 def _range(image: Image) -> tuple[int, int]:

@@ -31,6 +31,9 @@ from edge.records import ChaosParameters, MapName, MetadataRecord, NetworkName, 
 
 Image: TypeAlias = NDArray[Any]
 
+CONTROL: Final = "aes-256-ctr"
+"""The way that is no chaotic cipher: what passes for it passes for any good cipher."""
+
 BARE_VALUES: Final[Mapping[MapName, tuple[float, ...]]] = MappingProxyType(
     {MapName.LOGISTIC: (3.99995,), MapName.LORENZ: (10.0, 36.0, 8.0 / 3.0)}
 )
@@ -104,7 +107,7 @@ def ways() -> tuple[Way, ...]:
     ]
     bare = [Way(f"{chaotic_map.value} bare", _bare(chaotic_map)) for chaotic_map in BARE_VALUES]
     hyper = [Way(f"{MapName.HYPERLORENZ_DNA.value} {quantiser.value}", _hyper(quantiser)) for quantiser in Quantiser]
-    return (*networked, *bare, *hyper, Way("aes-256-ctr", None))
+    return (*networked, *bare, *hyper, Way(CONTROL, None))
 
 
 def _networked(chaotic_map: MapName, network: NetworkName) -> Callable[[Image, datetime, bytes], ChaosParameters]:

@@ -13,8 +13,10 @@ from PIL import Image as Pillow
 
 from edge.errors import UsageError
 from firmware_tools.evaluation import metrics, pictures
+from firmware_tools.evaluation.dynamics import Cycles
 from firmware_tools.evaluation.images import Sample, read_images
 from firmware_tools.evaluation.measure import Measured, measure_all
+from firmware_tools.evaluation.speed import Timed
 from firmware_tools.evaluation.ways import ways
 
 MOMENT = datetime(2026, 11, 21, 9, 30, 0)
@@ -87,9 +89,11 @@ def test_pictures_are_drawn() -> None:
         pictures.journey(GRAY, 255 - GRAY, GRAY),
         pictures.journey(deep, deep, deep),
         pictures.neighbours(GRAY, 255 - GRAY, generator),
-        pictures.bifurcation(3.9998, 4.0, [3.9999]),
-        pictures.attractor(10.0, 36.0, 8 / 3),
-        pictures.timings([("a", [100, 10], [0.2, 0.1]), ("b", [10], [0.3])]),
+        pictures.bifurcation(np.array([3.9998, 4.0]), np.array([0.68, 0.69]), [3.9999]),
+        pictures.attractor(np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 1.0]]), "title"),
+        pictures.cycles([Cycles(16, 3.9, (5, 0, 7), 100), Cycles(32, 3.9, (0,), 100)]),
+        pictures.side_by_side([("a", GRAY), ("b", deep)]),
+        pictures.timings([Timed("a", side, 1, 8, key=0.1, encipher=side / 1e6, decipher=0.1) for side in (256, 512)]),
     ]
     for png in drawn:
         with Pillow.open(io.BytesIO(png)) as picture:

@@ -15,7 +15,7 @@ from PIL import Image
 from edge.errors import ExitCode
 from firmware_tools import cli
 from firmware_tools.evaluation import report
-from firmware_tools.evaluation.report import Findings
+from firmware_tools.evaluation.findings import Findings, as_csv
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scans.mkdir()
     slope = (np.add.outer(np.arange(150), np.arange(170)) % 251).astype(np.uint8)
     Image.fromarray(slope).save(scans / "gray <1>.png")
-    Image.fromarray(np.stack([slope, slope[::-1], slope[:, ::-1]], axis=2)).save(scans / "colour.png")
+    wide = np.tile(slope, (2, 2))
+    Image.fromarray(np.stack([wide, wide[::-1], wide[:, ::-1]], axis=2)).save(scans / "colour.png")
     (scans / "notes.txt").write_text("no image")
-    words = ["evaluate", str(scans), "-o", str(root / "report")]
+    words = ["evaluate", str(scans), "-o", str(root / "report"), "--largest", "256"]
     for way in ("logistic bare", "lorenz mobilenetv2", "aes-256-ctr"):
         words += ["--way", way]
     assert cli.main(words) == 0
@@ -49,7 +50,7 @@ class Page(HTMLParser):
         if tag not in {"meta", "img"}:
             self.open.append(tag)
         for name, value in attrs:
-            if name in {"src", "href"} and not (value or "").startswith("data:"):
+            if name in {"src", "href"} and not (value or "").startswith(("data:", "#")):
                 self.foreign.append(value or "")
 
     def handle_endtag(self, tag: str) -> None:
@@ -71,6 +72,13 @@ def test_the_page_is_whole_and_loads_nothing(written: Path) -> None:
         "what comes out is not even a permutation",
         "lorenz mobilenetv2: all time stamps",
         "nothing found in 120: the secret has 256 bits",
+        "64 of 64 refused by the signature; had they been signed, 64 by AES-256-GCM",
+        "6 attacks were run: 6 broke",
+        "0 got anywhere against the product",
+        "those tables are not here",
+        "This is not a property of the product",
+        "7.901902 to 7.903037, are too narrow",
+        "RSA-OAEP for the hospital, and the device's Ed25519 signature",
         "gray <1>.png",
         "notes.txt",
     ):
@@ -92,8 +100,33 @@ def test_json_and_csv_hold_the_same_figures(written: Path) -> None:
 
 def test_there_is_a_picture_of_everything(written: Path) -> None:
     captions = re.findall(r"<figcaption>([^<]+)", (written / "index.html").read_text())
-    for part in ("with histograms", "neighbours", "attractor", "logistic map", "how long"):
+    for part in (
+        "with histograms",
+        "neighbours",
+        "attractor",
+        "logistic map",
+        "orbit",
+        "bare cipher alone",
+        "how long",
+    ):
         assert any(part in caption for caption in captions), part
+
+
+def test_json_holds_every_study(written: Path) -> None:
+    found = json.loads((written / "results.json").read_text())
+    assert {(each["side"], each["channels"], each["bits"]) for each in found["speeds"]} == {
+        (256, 1, 8),
+        (256, 3, 8),
+        (256, 1, 16),
+        (256, 3, 16),
+    }
+    # Of two images one is large enough to stand beside published values.
+    assert {(each["image"], each["shape"][0]) for each in found["beside"]} == {("colour.png", 256)}
+    assert [each["way"] for each in found["spectra"]] == ["lorenz mobilenetv2", "logistic bare"]
+    assert all(each["repeating"] == 0 for each in found["repeats"])
+    assert all(each["origin"]["link"] for each in found["published"])
+    assert all(each["broken"] and each["held"] for each in found["attacks"])
+    assert any(each["honest"] for each in found["key_spaces"])
 
 
 def test_bad_calls_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,6 +136,7 @@ def test_bad_calls_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFix
         ([str(tmp_path / "gone")], "does not exist"),
         ([str(tmp_path / "notes.txt")], "none of the files is an image"),
         ([str(tmp_path / "notes.txt"), "--sequences", "3"], "--sequences must be 55 or more"),
+        ([str(tmp_path / "notes.txt"), "--orbits", "-1"], "--orbits must be 0 or more"),
     ):
         assert cli.main(["evaluate", *words, *output]) == ExitCode.USAGE
         assert said in capsys.readouterr().err
@@ -112,4 +146,4 @@ def test_findings_without_images_still_make_a_page() -> None:
     page = Page(report.as_html(Findings(title="none", made={})))
     assert page.open == []
     assert "No image could be evaluated" in page.text
-    assert report.as_csv(Findings(title="none", made={})) == "image,way\n"
+    assert as_csv(Findings(title="none", made={})) == "image,way\n"

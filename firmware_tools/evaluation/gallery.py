@@ -1,0 +1,102 @@
+"""Draw the pictures of an evaluation from what it found and from its images.
+
+The rule kept here: maps are drawn at the parameters of the images themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from edge.chaos.parameters import COORDINATES
+from edge.records import ChaosParameters, MapName
+from firmware_tools.evaluation import dynamics, pictures, robustness
+from firmware_tools.evaluation.attacking import ATTACKED_SIDE
+from firmware_tools.evaluation.findings import Drawn, Findings, Topic
+from firmware_tools.evaluation.images import Sample, middle
+from firmware_tools.evaluation.ways import Way
+
+_SHOWN_IMAGES: Final = 4
+
+
+def draw_all(
+    findings: Findings, ways: Sequence[Way], samples: Sequence[Sample], generator: np.random.Generator
+) -> Iterator[Drawn]:
+    """Draw the first images, the maps at their parameters, damage, and times."""
+    yield from _images(ways[0], samples[:_SHOWN_IMAGES], generator)
+    yield from _maps(findings, ways, samples)
+    yield from _damage(ways, samples[0], generator)
+    if findings.speeds:
+        yield Drawn(Topic.SPEED, "how long it takes, by the bytes of an image", pictures.timings(findings.speeds))
+
+
+def _images(way: Way, samples: Sequence[Sample], generator: np.random.Generator) -> Iterator[Drawn]:
+    for sample in samples:
+        key = way.key(sample.samples, sample.moment)
+        cipher = way.encipher(sample.samples, key)
+        yield Drawn(
+            Topic.IMAGES,
+            f"{sample.name}, {way.name}: image, cipher image, deciphered, with histograms",
+            pictures.journey(sample.samples, cipher, way.decipher(cipher, key)),
+        )
+        yield Drawn(
+            Topic.IMAGES,
+            f"{sample.name}, {way.name}: neighbours",
+            pictures.neighbours(sample.samples, cipher, generator),
+        )
+
+
+def _maps(findings: Findings, ways: Sequence[Way], samples: Sequence[Sample]) -> Iterator[Drawn]:
+    logistic: list[float] = []
+    drawn: set[MapName] = set()
+    for way in ways:
+        parameters = way.key(samples[0].samples, samples[0].moment).parameters
+        if parameters is None:
+            continue
+        if parameters.map is MapName.LOGISTIC:
+            logistic += [
+                found.values[0]
+                for sample in samples
+                if (found := way.key(sample.samples, sample.moment).parameters) is not None
+            ]
+        elif parameters.map not in drawn:
+            drawn.add(parameters.map)
+            yield Drawn(Topic.MAPS, f"{way.name}: the attractor of {samples[0].name}", _attractor(parameters))
+    if logistic:
+        r, exponents = dynamics.exponents_over_box()
+        picture = pictures.bifurcation(r, exponents, logistic)
+        yield Drawn(Topic.MAPS, "the logistic map, its exponent, and the r of these images", picture)
+    if findings.cycles:
+        yield Drawn(Topic.MAPS, "how long an orbit of the logistic map is", pictures.cycles(findings.cycles))
+
+
+def _attractor(parameters: ChaosParameters) -> bytes:
+    if parameters.map is MapName.LORENZ:
+        sigma, rho, beta = parameters.values
+        return pictures.attractor(
+            dynamics.orbit(dynamics.lorenz(sigma, rho, beta), (1.0, 1.0, rho - 1)),
+            f"sigma {sigma:.4f}, rho {rho:.4f}, beta {beta:.4f}",
+        )
+    start = parameters.values[:COORDINATES]
+    return pictures.attractor(
+        dynamics.orbit(dynamics.hyper_lorenz, start), "from " + ", ".join(f"{value:.2f}" for value in start)
+    )
+
+
+def _damage(ways: Sequence[Way], sample: Sample, generator: np.random.Generator) -> Iterator[Drawn]:
+    image = middle(sample.samples, ATTACKED_SIDE)
+    drawn: set[bool] = set()
+    for way in ways:
+        hyper = way.name.startswith(MapName.HYPERLORENZ_DNA.value)
+        if hyper in drawn:
+            continue
+        drawn.add(hyper)
+        key = way.key(image, sample.moment)
+        shown = []
+        for name in robustness.SHOWN:
+            damaged, back = robustness.deciphered(way, image, key, name, generator)
+            shown += [(f"enciphered, {name}", damaged), ("deciphered", back)]
+        caption = f"{sample.name}, {way.name}, the bare cipher alone: the product refuses all of these"
+        yield Drawn(Topic.DAMAGE, caption, pictures.side_by_side(shown))
