@@ -97,6 +97,7 @@ def _damage(ways: Sequence[Way], sample: Sample, generator: np.random.Generator)
         shown = []
         for name in robustness.SHOWN:
             damaged, back = robustness.deciphered(way, image, key, name, generator)
-            shown += [(f"enciphered, {name}", damaged), ("deciphered", back)]
+            # As a viewer windows the image: noise above or below it would take all grey from it.
+            shown += [(f"enciphered, {name}", damaged), ("deciphered", np.clip(back, image.min(), image.max()))]
         caption = f"{sample.name}, {way.name}, the bare cipher alone: the product refuses all of these"
         yield Drawn(Topic.DAMAGE, caption, pictures.side_by_side(shown))

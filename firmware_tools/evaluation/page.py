@@ -84,7 +84,7 @@ code { background: var(--soft); padding: 0 .25rem; } .print-only { display: none
   body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; } table { font-size: 7.5pt; }
   th, td { padding: .15rem .3rem; } td:first-child, th:first-child { position: static; }
   tr, figure { break-inside: avoid; } h2, h3 { break-after: avoid; } nav, details { display: none; }
-  figure img { max-height: 150mm; max-width: 220mm; } .print-only { display: block; }
+  figure { display: inline-block; width: 48%; vertical-align: top; } figure img { max-height: 80mm; } .print-only { display: block; }
 }"""
 
 _PAGE: Final = """\

@@ -71,13 +71,13 @@ FOLLOWED: Final = (
     Origin(
         "cipher A: metadata, MobileNetV2 or ResNet-18, logistic or Lorenz map, AES and RSA",
         "the metadata-driven system that cipher A follows",
-        "PROTOCOL.md 3",
+        "edge/PROTOCOL.md, 3",
         "its construction; its text and tables were not available",
     ),
     Origin(
         "cipher B: signs of 1000 VGG16 features, hyperchaotic Lorenz, DNA addition, MD5 signature",
         "the digitally signed system that cipher B follows",
-        "PROTOCOL.md 3",
+        "edge/PROTOCOL.md, 3",
         "its construction and its example key [4.2314, 13.0451, 50.7751, 23.3523, 43, 201]; its tables were not available",
     ),
 )
