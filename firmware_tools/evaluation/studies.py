@@ -188,7 +188,7 @@ def damaged(found: Sequence[Damaged]) -> str:
     """Return what the bare cipher gives back of damaged cipher images."""
     cells: dict[str, dict[str, str]] = {}
     for each in found:
-        cells.setdefault(each.way, {})[each.damage] = f"{each.exact:.2f} ({each.psnr:.1f})"
+        cells.setdefault(each.way, {})[each.damage] = f"{each.exact:.3f} ({each.psnr:.1f})"
     damages = list(dict.fromkeys(each.damage for each in found))
     rows = [(way, *(by_damage[damage] for damage in damages)) for way, by_damage in cells.items()]
     return (
@@ -253,7 +253,7 @@ def speeds(found: Sequence[Timed]) -> str:
         )
     heads = ("way", "samples", "key, ms", *(f"{side} x {side}, ms" for side in sides), "MB/s at the largest")
     return (
-        "<p>Encipher | decipher, the median of three runs after one another; a key is made once an image, its network run within "
+        "<p>Encipher | decipher, the fastest of five runs after one another; a key is made once an image, its network run within "
         "it. <code>edge-firmware bench</code> measures the whole way, in ratios to the machine's own limits.</p>"
     ) + table(heads, rows)
 
