@@ -182,6 +182,7 @@ def _study_maps(findings: Findings, chosen: Sequence[Way], sample: Sample, orbit
         findings.repeats.append(dynamics.lane_repeats(way.name, parameters))
         if parameters.map is MapName.LOGISTIC and parameters.origin == "network":
             r = parameters.values[0]
+    findings.ranges = list(dynamics.ranges())
     findings.cycles = [dynamics.rounded_cycles(r, bits) for bits in _ROUNDED_BITS]
     if orbits:
         findings.cycles += [dynamics.machine_cycles(each, orbits) for each in (r, _SINGLE_R)]

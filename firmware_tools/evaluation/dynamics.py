@@ -19,6 +19,7 @@ from edge.chaos.hyperlorenz import SCHEMES, SEED_BYTES, HyperLanes, seeded_state
 from edge.chaos.maps import STEP, lanes_for
 from edge.chaos.parameters import BOXES, COORDINATES
 from edge.records import ChaosParameters, MapName, Quantiser
+from firmware_tools.acceptance import lyapunov
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -29,7 +30,6 @@ _SPECTRUM_UNITS: Final = 180
 _TRANSIENT_UNITS: Final = 20
 _LEAST_STEP: Final = 0.01
 """Of a smaller step the exponents are those of the flow itself, so a smaller one is not taken: it would only take longer."""
-_TRANSIENT: Final = 600
 _A, _B, _C = 10.0, 8.0 / 3.0, 28.0
 
 
@@ -66,20 +66,38 @@ def spectrum(way: str, parameters: ChaosParameters) -> Spectrum:
     return Spectrum(way, (_A, _B, _C), exponents, -(_A + 1 + _B + 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The largest Lyapunov exponent over the whole range of parameters that a map may have.
+
+    Attributes:
+        map: its name.
+        points: how many parameters were drawn from the range, evenly.
+        least, most: of their exponents, in nats a step of the logistic map, nats a time unit of the other.
+    """
+
+    map: str
+    points: int
+    least: float
+    most: float
+
+
+def ranges(points: int = 2000) -> Iterator[Range]:
+    """Yield the exponents over the ranges of both maps of cipher A, whose parameters a network chooses."""
+    generator = np.random.default_rng(1)
+    for chaotic_map, exponents_of in ((MapName.LOGISTIC, _over_r), (MapName.LORENZ, lyapunov.lorenz)):
+        low, high = np.array(BOXES[chaotic_map]).T
+        exponents = exponents_of(low + (high - low) * generator.random((points, low.size)))
+        yield Range(chaotic_map.value, points, float(exponents.min()), float(exponents.max()))
+
+
+def _over_r(parameters: Floats) -> Floats:
+    return lyapunov.logistic(parameters[:, 0])
+
+
 def logistic_exponent(r: float, steps: int = 200_000) -> float:
     """Return the Lyapunov exponent of the logistic map over 200,000 steps of 200 orbits, in nats a step; ln 2 at r = 4."""
-    return float(logistic_exponents(np.full(200, r), steps // 200).mean())
-
-
-def logistic_exponents(r: Floats, steps: int = 1000) -> Floats:
-    """Return the Lyapunov exponent of one orbit at each r: float64 (n,), nats a step."""
-    x = np.random.default_rng(1).uniform(0.2, 0.8, r.size)
-    total = np.zeros(r.size)
-    for step in range(_TRANSIENT + steps):
-        if step >= _TRANSIENT:
-            total += np.log(np.abs(r * (1 - 2 * x)) + np.finfo(float).tiny)
-        x = r * x * (1 - x)
-    return total / steps
+    return float(lyapunov.logistic(np.full(200, r), steps=steps // 200).mean())
 
 
 Flow: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
@@ -269,4 +287,4 @@ def exponents_over_box(count: int = 4000) -> tuple[Floats, Floats]:
     """Return r over the range that the cipher uses, evenly, and the Lyapunov exponent at each: float64 (n,) both."""
     [(low, high)] = BOXES[MapName.LOGISTIC]
     r = np.linspace(low, high, count)
-    return r, logistic_exponents(r, LANE_STEPS)
+    return r, lyapunov.logistic(r, steps=LANE_STEPS)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
-from firmware_tools.evaluation.dynamics import Cycles, Repeats, Spectrum
+from firmware_tools.evaluation.dynamics import Cycles, Range, Repeats, Spectrum
 from firmware_tools.evaluation.keyspace import KeySpace, key_spaces
 from firmware_tools.evaluation.measure import Measured
 from firmware_tools.evaluation.published import PUBLISHED, Published
@@ -86,6 +86,7 @@ class Findings:
         attacks: what was tried against papers and product.
         damaged: what the bare cipher gives back of damaged cipher images.
         spectra: Lyapunov exponents at the first image's parameters.
+        ranges: Lyapunov exponents over all parameters that a map may have.
         cycles: how long the cycles of single orbits are.
         repeats: how many of the cipher's lanes meet a cycle.
         speeds: seconds by size and kind of image.
@@ -104,6 +105,7 @@ class Findings:
     attacks: list[Attacked] = field(default_factory=list)
     damaged: list[Damaged] = field(default_factory=list)
     spectra: list[Spectrum] = field(default_factory=list)
+    ranges: list[Range] = field(default_factory=list)
     cycles: list[Cycles] = field(default_factory=list)
     repeats: list[Repeats] = field(default_factory=list)
     speeds: list[Timed] = field(default_factory=list)

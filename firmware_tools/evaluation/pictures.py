@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from firmware_tools.acceptance import lyapunov
 from firmware_tools.evaluation import metrics
-from firmware_tools.evaluation.dynamics import Cycles, Floats, logistic_exponents
+from firmware_tools.evaluation.dynamics import Cycles, Floats
 from firmware_tools.evaluation.metrics import Direction
 from firmware_tools.evaluation.speed import Timed
 from firmware_tools.evaluation.ways import Image
@@ -83,7 +84,7 @@ def bifurcation(r: Floats, exponents: Floats, settings: Sequence[float]) -> byte
     plt = pyplot()
     figure, axes = plt.subplots(2, 2, figsize=(9, 5.4), dpi=100, facecolor="white", sharex="col", height_ratios=(2, 1))
     wide = np.linspace(2.8, 4.0, 1600)
-    for column, (over, found) in enumerate(((wide, logistic_exponents(wide)), (r, exponents))):
+    for column, (over, found) in enumerate(((wide, lyapunov.logistic(wide)), (r, exponents))):
         states, exponent = axes[:, column]
         x = np.full(over.size, 0.3123)
         for step in range(560):

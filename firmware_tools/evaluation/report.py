@@ -31,7 +31,6 @@ def as_html(findings: Findings) -> str:
     def drawn(topic: Topic) -> str:
         return "".join(figure(each.caption, each.png) for each in findings.pictures if each.topic is topic)
 
-    maps = studies.maps(findings.spectra, findings.cycles, findings.repeats)
     sections = [
         ("At a glance", bullets(tables.glance(findings))),
         ("Pictures", drawn(Topic.IMAGES)),
@@ -41,7 +40,7 @@ def as_html(findings: Findings) -> str:
         ("Beside published ciphers", studies.published(findings)),
         ("How many keys there are", studies.key_spaces(findings.key_spaces)),
         ("Attacks, run for this report", studies.attacks(findings.attacks)),
-        ("The chaotic maps of these images", maps + drawn(Topic.MAPS)),
+        ("The chaotic maps of these images", studies.maps(findings) + drawn(Topic.MAPS)),
         ("Noise and cropping: not a property of the product", studies.damaged(findings.damaged) + drawn(Topic.DAMAGE)),
         ("NIST SP 800-22", studies.randomness(findings.randomness)),
         ("How long it takes", studies.speeds(findings.speeds) + drawn(Topic.SPEED)),

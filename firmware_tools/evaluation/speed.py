@@ -1,7 +1,8 @@
 """How long each way takes by the size of an image, in both directions, grey and colour, 8 and 16 bits.
 
 The rule kept here: what is timed is one call after another in one process, on samples drawn at random, as no way looks at
-them; the fastest of five is given, which other work on the machine disturbs least. `edge-firmware bench` measures the whole way to the hospital, and against AES-256-GCM.
+them; the fastest of five is given, which other work on the machine disturbs least. `edge-firmware bench` measures the whole
+way to the hospital, and against AES-256-GCM.
 """
 
 from __future__ import annotations

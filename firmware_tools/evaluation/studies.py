@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from firmware_tools.evaluation import metrics
-from firmware_tools.evaluation.dynamics import LANE_STEPS, Cycles, Repeats, Spectrum
+from firmware_tools.evaluation.dynamics import LANE_STEPS
 from firmware_tools.evaluation.findings import Attacked, Findings
 from firmware_tools.evaluation.keyspace import KeySpace
 from firmware_tools.evaluation.page import bullets, escaped, table
@@ -149,7 +149,7 @@ def attacks(attacked: Sequence[Attacked]) -> str:
     return table(("attack", "a key made from the time stamp, as in the papers", "the product"), rows)
 
 
-def maps(spectra: Sequence[Spectrum], cycles: Sequence[Cycles], repeats: Sequence[Repeats]) -> str:
+def maps(findings: Findings) -> str:
     """Return how chaotic the maps are, and how long their orbits."""
     exponents = [
         (
@@ -158,7 +158,7 @@ def maps(spectra: Sequence[Spectrum], cycles: Sequence[Cycles], repeats: Sequenc
             ", ".join(f"{value:.4f}" for value in each.exponents),
             f"{sum(each.exponents):.3f}" + ("" if math.isnan(each.divergence) else f" ({each.divergence:.3f})"),
         )
-        for each in spectra
+        for each in findings.spectra
     ]
     lengths = [
         (
@@ -169,13 +169,16 @@ def maps(spectra: Sequence[Spectrum], cycles: Sequence[Cycles], repeats: Sequenc
             f"{2 ** (each.bits / 2):,.0f}",
             str(sum(not length for length in each.lengths)),
         )
-        for each in cycles
+        for each in findings.cycles
     ]
-    lanes = [(each.way, f"{each.lanes:,}", str(each.repeating)) for each in repeats]
+    over = [(each.map, f"{each.points:,}", f"{each.least:.4f}", f"{each.most:.4f}") for each in findings.ranges]
+    lanes = [(each.way, f"{each.lanes:,}", str(each.repeating)) for each in findings.repeats]
     return (
         "<p>Lyapunov exponents at the parameters of the first image; one above zero is chaos, two are hyperchaos. A logistic "
         "map's is at most ln 2 = 0.6931. Those of a flow must add up to the rate at which its volumes grow, in brackets.</p>"
         + table(("way", "parameters", "exponents", "their sum (must be)"), exponents)
+        + "<p>Over the whole range of parameters that a network may choose, the largest exponent of each of many, drawn evenly:</p>"
+        + table(("map", "parameters drawn", "least", "most"), over)
         + "<p>Chaos does not make an orbit long: in a computer it ends in a cycle. Papers run one orbit for a whole image; its key "
         "stream repeats once the image is longer than the cycle. Cycles of the logistic map, its states rounded:</p>"
         + table(("r", "bits of a state", "orbits", "median cycle", "root of the number of states", "none met"), lengths)

@@ -45,6 +45,12 @@ def test_the_system_of_cipher_b_is_hyperchaotic() -> None:
     assert sum(found.exponents) == pytest.approx(found.divergence, abs=0.2)
 
 
+def test_no_parameter_of_a_range_is_regular() -> None:
+    found = list(dynamics.ranges(points=300))
+    assert [each.map for each in found] == ["logistic", "lorenz"]
+    assert all(0.5 < each.least <= each.most < 2 for each in found)
+
+
 def test_cycles_of_few_bits_are_those_of_the_whole_graph() -> None:
     r, bits = 3.99, 10
     met = set(dynamics.rounded_cycles(r, bits).lengths) - {0}
