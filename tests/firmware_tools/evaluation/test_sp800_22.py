@@ -10,7 +10,7 @@ import pytest
 
 from edge.errors import UsageError
 from firmware_tools.evaluation import sp800_22
-from firmware_tools.evaluation.sp800_22 import TESTS, assess
+from firmware_tools.evaluation.sp800_22 import TESTS, Assessment, assess
 
 BITS = 1_000_000
 
@@ -207,3 +207,12 @@ def test_many_good_sequences_pass_and_one_repeated_does_not() -> None:
 def test_there_are_as_many_templates_as_nist_has() -> None:
     # Table of section 2.7.2: 2, 4, 6, 12, 20, 40, 74, 148, 284 for 2 to 10 bits.
     assert [len(sp800_22.aperiodic_templates(bits)) for bits in range(2, 11)] == [2, 4, 6, 12, 20, 40, 74, 148, 284]
+
+
+def test_how_often_random_bits_miss_an_assessment_is_the_binomial_chance() -> None:
+    def chance(sequences: int, needed: float) -> float:
+        return Assessment("frequency", 0, sequences, 1.0, needed, 0.5).chance
+
+    below = sum(math.comb(100, k) * 0.99**k * 0.01 ** (100 - k) for k in range(97))
+    assert chance(100, 0.96015) == pytest.approx(below + 0.0001)
+    assert chance(100, 0.96) < chance(100, 0.96015)
