@@ -126,16 +126,17 @@ def measure(way: Way, sample: Sample, plain: Looks, generator: np.random.Generat
     deciphered = time.perf_counter()
     system, core = sensitivity.differential(way, image, sample.moment, generator)
     bits = metrics.bits_of(image)
-    rows, columns, *channels = image.shape
+    rows, columns, *depth = image.shape
+    channels = depth[0] if depth else 1
     return Measured(
         image=sample.name,
         way=way.name,
-        shape=(rows, columns, channels[0] if channels else 1),
+        shape=(rows, columns, channels),
         bits=bits,
         plain=plain,
         cipher=looks_of(cipher, generator),
         noise_entropy=metrics.noise_entropy(image.size, bits),
-        local_bounds=metrics.local_entropy_bounds(bits),
+        local_bounds=metrics.local_entropy_bounds(bits, channels=channels),
         against_plain=sensitivity.change("plain and cipher", image, cipher),
         uaci_expected=metrics.uaci_from(image),
         mse=metrics.mse(image, cipher),

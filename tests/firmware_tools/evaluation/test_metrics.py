@@ -94,6 +94,9 @@ def test_local_entropy_of_noise_is_what_theory_says() -> None:
     # The bounds that they print are narrower by the root of thirty, and noise itself mostly lies outside.
     assert np.mean([7.901901305 <= value <= 7.903037329 for value in values]) < 0.4
     assert (bounds.high - bounds.low) / (7.903037329 - 7.901901305) == pytest.approx(math.sqrt(30), rel=0.01)
+    of_colour = metrics.local_entropy_bounds(8, channels=3)
+    values = [metrics.local_entropy(noise(n, 300, 300, 3), np.random.default_rng(n)) for n in range(200)]
+    assert 0.91 < np.mean([of_colour.low <= value <= of_colour.high for value in values]) < 0.99
     with pytest.raises(UsageError):
         metrics.local_entropy(noise(1, 100, 100), np.random.default_rng(1))
 
