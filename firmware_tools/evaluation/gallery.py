@@ -24,8 +24,9 @@ _SHOWN_IMAGES: Final = 4
 def draw_all(
     findings: Findings, ways: Sequence[Way], samples: Sequence[Sample], generator: np.random.Generator
 ) -> Iterator[Drawn]:
-    """Draw the first images, the maps at their parameters, damage, and times."""
-    yield from _images(ways[0], samples[:_SHOWN_IMAGES], generator)
+    """Draw four of the images, evenly picked, the maps at their parameters, damage, and times."""
+    shown = samples[:: max(1, len(samples) // _SHOWN_IMAGES)][:_SHOWN_IMAGES]
+    yield from _images(ways[0], shown, generator)
     yield from _maps(findings, ways, samples)
     yield from _damage(ways, samples[0], generator)
     if findings.speeds:

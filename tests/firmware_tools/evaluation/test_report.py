@@ -147,3 +147,17 @@ def test_findings_without_images_still_make_a_page() -> None:
     assert page.open == []
     assert "No image could be evaluated" in page.text
     assert as_csv(Findings(title="none", made={})) == "image,way\n"
+
+
+def test_the_committed_example_is_what_the_command_writes_now(written: Path) -> None:
+    example = Path(__file__).resolve().parents[3] / "docs" / "example-report"
+    now, then = (json.loads((folder / "results.json").read_text()) for folder in (written, example))
+    assert now.keys() == then.keys()
+    for key in ("measured", "attacks", "damaged", "speeds", "spectra", "ranges", "repeats"):
+        assert now[key][0].keys() == then[key][0].keys(), key
+    assert then["published"] == now["published"]
+    assert all(each["sequences"] <= 100 for found in then["randomness"].values() for each in found)
+    assert all(each["mse_back"] == 0 for each in then["measured"])
+    assert all(each["held"] for each in then["attacks"])
+    assert Page((example / "index.html").read_text()).foreign == []
+    assert (example / "index.html").stat().st_size < 1_600_000
