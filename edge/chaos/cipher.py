@@ -5,21 +5,23 @@ Memory is bounded by the band, whatever the size of the image; each yielded band
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from edge.chaos import kernel
 from edge.chaos.bandcipher import BandCipher
 from edge.chaos.buffers import Readable, band_buffers, fill
 from edge.chaos.hyperdna import HyperDnaCipher
 from edge.chaos.layout import Layout
-from edge.chaos.parameters import check
+from edge.chaos.parameters import BOXES, check
 from edge.chaos.permute import Bytes
 from edge.chaos.rowcolumn import RowColumnCipher
 from edge.errors import ChangedWhileRead, CipherError, CipherProofFailed, TruncatedEnvelope
-from edge.protocol import SECRET_BYTES
-from edge.records import ChaosParameters, MapName
+from edge.protocol import PATTERN_BYTES, SECRET_BYTES
+from edge.records import ChaosParameters, MapName, Quantiser
 
 # Bytes compared at a time when a band is proved: small, because a comparison makes an array of truths as large.
 COMPARED_BYTES = 256 << 10
@@ -132,3 +134,30 @@ def _same(left: Bytes, right: Bytes) -> bool:
     """Compare two bands in pieces, since a comparison makes an array of truths as large as the piece."""
     pieces = range(0, len(left), COMPARED_BYTES)
     return all(np.array_equal(left[i : i + COMPARED_BYTES], right[i : i + COMPARED_BYTES]) for i in pieces)
+
+
+def _known_images() -> bytes:
+    """Encipher and decipher something of every kind: what the compiled kernel must agree with NumPy on before it is used."""
+    secret, given = bytes(range(SECRET_BYTES)), []
+    # Samples of 8, 3 and 2 bytes, incomplete rows, rows of an odd length; and more than one tile.
+    layouts = (Layout.for_file(300_007), Layout.for_pixels((1, 41, 53, 3), 1), Layout(size=5_003, width=37, sample=2))
+    for parameters in _known_parameters():
+        for layout in layouts:
+            plain = np.arange(layout.size, dtype=np.uint64).view(np.uint8)[: layout.size].tobytes()
+            cipher = b"".join(map(bytes, encipher(io.BytesIO(plain), layout, parameters, secret)))
+            given += [cipher, *map(bytes, decipher(io.BytesIO(cipher), layout, parameters, secret))]
+    return b"".join(given)
+
+
+def _known_parameters() -> Iterator[ChaosParameters]:
+    for chaotic_map, box in BOXES.items():
+        values = tuple((low + high) / 2 for low, high in box)
+        if chaotic_map is not MapName.HYPERLORENZ_DNA:
+            yield ChaosParameters(chaotic_map, values, "secret")
+            continue
+        for quantiser in Quantiser:
+            key = (*values[:4], 43.0, 201.0)
+            yield ChaosParameters(chaotic_map, key, "secret", pattern=bytes(range(PATTERN_BYTES)), quantiser=quantiser)
+
+
+kernel.settle(_known_images)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,17 @@ from edge.chaos.buffers import WORD_BYTES
 LITTLE = np.dtype("<u4")
 
 
+class KeyWords(Protocol):
+    """A stream of key words."""
+
+    piece: int
+    """Words that `xor` takes at a time."""
+
+    def xor(self, target: NDArray[np.uint32], /) -> None:
+        """XOR the next key words into uint32 (n,): `piece` of them, fewer only at the very end."""
+        ...
+
+
 def _nothing(_end: int) -> None:
     pass
 
@@ -20,7 +32,7 @@ def _nothing(_end: int) -> None:
 def diffuse(
     data: NDArray[np.uint8],
     size: int,
-    words: Iterable[NDArray[np.uint32]],
+    words: KeyWords,
     *,
     before: Callable[[int], None] = _nothing,
 ) -> None:
@@ -29,19 +41,12 @@ def diffuse(
     Args:
         data: uint8, at least `size` rounded up to a whole word; the bytes beyond `size` are left undefined.
         size: Bytes to XOR.
-        words: Pieces of uint32 key words, at least as many as are needed.
+        words: At least as many as are needed.
         before: Called with `end` before the bytes up to `end`, which may lie beyond `size`, are touched.
     """
     count = -(-size // WORD_BYTES)
     target = data[: count * WORD_BYTES].view(LITTLE)
-    position = 0
-    xor = np.bitwise_xor
-    for piece in words:
-        end = position + piece.size
-        part = target[position:end]
+    for start in range(0, count, words.piece):
+        end = start + words.piece
         before(end * WORD_BYTES)
-        # Only the last part is shorter than its key words.
-        xor(part, piece if part.size == piece.size else piece[: part.size], part)
-        position = end
-        if position >= count:
-            return
+        words.xor(target[start:end])

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from edge.chaos import kernel
 from edge.chaos.buffers import aligned
 from edge.chaos.permute import Bytes
 
@@ -68,12 +69,18 @@ def add_columns(data: Bytes) -> None:
         data: uint8 (bytes,), a multiple of eight and aligned to eight; a last byte without a partner stays as it is when
             the byte behind it is not used.
     """
-    _each_block(data, subtracting=False)
+    if compiled := kernel.active():
+        compiled.add_columns(data.view(np.uint64))
+    else:
+        _each_block(data, subtracting=False)
 
 
 def subtract_columns(data: Bytes) -> None:
     """Subtract from each second byte the byte before it, as DNA, in place: the inverse of `add_columns`."""
-    _each_block(data, subtracting=True)
+    if compiled := kernel.active():
+        compiled.subtract_columns(data.view(np.uint64))
+    else:
+        _each_block(data, subtracting=True)
 
 
 def _each_block(data: Bytes, *, subtracting: bool) -> None:

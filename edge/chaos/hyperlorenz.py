@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.chaos import kernel
 from edge.chaos.buffers import aligned
 from edge.chaos.maps import BURN_IN, Floats
 from edge.chaos.parameters import BOXES, COORDINATES
@@ -97,8 +98,12 @@ class HyperLanes:
         np.copyto(self._state.block, states)
         np.negative(self._state.minus_x4, out=self._state.minus_x4)
         self._quantise = self._by_decimals if quantiser is Quantiser.PAPER else self._by_bits
-        for _ in range(burn_in):
-            self._step()
+        self._steps = np.array([self._scheme.half, self._scheme.step, self._scheme.sixth])
+        if compiled := kernel.active():
+            compiled.hyper_advance(self._state.block, self._steps, burn_in)
+        else:
+            for _ in range(burn_in):
+                self._step()
 
     def fill(self, r: Bytes, z: Bytes) -> None:
         """Fill R and Z with the bytes that the next steps yield.
@@ -110,6 +115,14 @@ class HyperLanes:
         Raises:
             CipherError: An orbit left the floating-point numbers.
         """
+        if compiled := kernel.active():
+            compiled.hyper_fill(r, z, self._state.block, self._steps, self._scheme.dtype.itemsize)
+        else:
+            self._fill(r, z)
+        if not np.isfinite(self._state.block).all():
+            raise CipherError("an orbit of the chaotic map left the floating-point numbers")
+
+    def _fill(self, r: Bytes, z: Bytes) -> None:
         unit = self._scheme.dtype
         count = 2 * self._scratch.size  # coordinates a step and matrix
         whole = len(r) // (count * unit.itemsize)
@@ -124,8 +137,6 @@ class HyperLanes:
             last = np.empty((2, count), unit)
             self._quantise(*last)
             r[body:], z[body:] = last.view(np.uint8)[:, : len(r) - body]
-        if not np.isfinite(self._state.block).all():
-            raise CipherError("an orbit of the chaotic map left the floating-point numbers")
 
     def _by_decimals(self, to_r: Units, to_z: Units) -> None:
         """Write floor(((x + 500) mod 1) 10^13) mod 256 of every coordinate (equations 6 and 7)."""

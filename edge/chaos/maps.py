@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.chaos import kernel
 from edge.chaos.buffers import aligned
 from edge.records import ChaosParameters, MapName
 
@@ -29,6 +30,8 @@ SIXTH_STEP = float.fromhex("0x1.5555555555555p-8")  # the float64 next to STEP /
 
 WORD_SHIFT = np.uint64(8)  # Lorenz: bits 8 to 39 of a coordinate; its lowest byte holds round-off zeros
 
+_PIECE_WORDS = 64 << 10  # the 256 KiB of a tile of the permutation
+
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint32]
 
@@ -43,9 +46,28 @@ class Lanes(ABC):
 
     words_a_step: ClassVar[int]
     seed_bytes: ClassVar[int]
+    piece: int
+    """Words that `xor` takes at a time: those of whole steps."""
 
     @abstractmethod
     def __init__(self, seed: bytes, parameters: tuple[float, ...]) -> None: ...
+
+    def _ready(self, lanes: int) -> None:
+        """Burn in, when the lanes have their states."""
+        self._a_step = self.words_a_step * lanes
+        self.piece = self._a_step * max(1, _PIECE_WORDS // self._a_step)
+        self._advance(BURN_IN)
+
+    @abstractmethod
+    def _advance(self, steps: int) -> None:
+        """Step all lanes without a word."""
+
+    def xor(self, target: Words) -> None:
+        """XOR the next key words into uint32 (n,): `piece` of them, fewer only at the very end."""
+        for start, words in zip(range(0, target.size, self._a_step), self.words(), strict=False):
+            part = target[start : start + self._a_step]
+            # Only the last part is shorter than its key words.
+            np.bitwise_xor(part, words if part.size == words.size else words[: part.size], part)
 
     @abstractmethod
     def first(self) -> Floats:
@@ -92,17 +114,27 @@ class LogisticLanes(Lanes):
         np.subtract(4.0, self._r, out=self._r)
         np.add(self._r, parameters[0], out=self._r)
         np.multiply(self._r, 0.5, out=self._r)
-        for _ in range(BURN_IN):
-            self._step()
+        self._ready(lanes)
 
-    def _step(self) -> None:
-        np.subtract(self._r, self._y, out=self._t)
-        np.multiply(self._y, self._t, out=self._y)
+    def _advance(self, steps: int) -> None:
+        if compiled := kernel.active():
+            compiled.logistic_advance(self._y, self._r, steps)
+            return
+        for _ in range(steps):
+            np.subtract(self._r, self._y, out=self._t)
+            np.multiply(self._y, self._t, out=self._y)
 
     def first(self) -> Floats:
         """Return each lane's y after one step: float64 (lanes,)."""
-        self._step()
+        self._advance(1)
         return self._y
+
+    def xor(self, target: Words) -> None:
+        """XOR the next key words into uint32 (n,): `piece` of them, fewer only at the very end."""
+        if compiled := kernel.active():
+            compiled.logistic_xor(target, self._y, self._r)
+        else:
+            super().xor(target)
 
     def words(self) -> Iterator[Words]:
         """Yield the low 32 bits of each lane's y; the bits above are not uniform."""
@@ -142,7 +174,13 @@ class LorenzLanes(Lanes):
         np.add(self._parameters, np.array([[9.0], [32.0], [2.5]]), out=self._parameters)
         np.add(self._parameters, np.array(parameters).reshape(3, 1), out=self._parameters)
         np.multiply(self._parameters, 0.5, out=self._parameters)
-        for _ in range(BURN_IN):
+        self._ready(lanes)
+
+    def _advance(self, steps: int) -> None:
+        if compiled := kernel.active():
+            compiled.lorenz_advance(self._state, self._parameters, steps)
+            return
+        for _ in range(steps):
             self._step()
 
     def _derive(self, at: Floats, slope: Floats) -> None:
@@ -183,9 +221,16 @@ class LorenzLanes(Lanes):
 
     def first(self) -> Floats:
         """Return each lane's x after one step: float64 (lanes,)."""
-        self._step()
+        self._advance(1)
         x: Floats = self._state[0]
         return x
+
+    def xor(self, target: Words) -> None:
+        """XOR the next key words into uint32 (n,): `piece` of them, fewer only at the very end."""
+        if compiled := kernel.active():
+            compiled.lorenz_xor(target, self._state, self._parameters)
+        else:
+            super().xor(target)
 
     def words(self) -> Iterator[Words]:
         """Yield bits 8 to 39 of every x, then of every y, then of every z."""

@@ -6,9 +6,13 @@ scattering rows costs half as much again (measured).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.chaos import kernel
 from edge.chaos.buffers import aligned
 from edge.chaos.layout import Layout
 
@@ -18,6 +22,8 @@ TILE_BYTES = 256 << 10
 
 Bytes = NDArray[np.uint8]
 Indices = NDArray[np.intp]
+Move: TypeAlias = Callable[[Indices, slice], None]
+"""Writes the given rows of a source to a part of the target's rows."""
 
 
 class Permutation:
@@ -31,6 +37,7 @@ class Permutation:
         # The largest power of two that divides the sample.
         self._unit = layout.sample & -layout.sample
         self._units = layout.sample // self._unit
+        self._sample = layout.sample
         self._row_bytes = layout.row_bytes
         self._row_units = layout.width * self._units
         self._tile_rows = min(max(1, layout.rows_a_band), max(1, TILE_BYTES // self._row_bytes))
@@ -38,28 +45,47 @@ class Permutation:
 
     def gather(self, source: Bytes, target: Bytes, rows: Indices, columns: Indices) -> Gather:
         """Prepare to write `source`, permuted, into `target`: uint8 (bytes,), both of whole rows."""
+        compiled = kernel.active()
+        move = self._compiled(compiled, source, target, columns) if compiled else self._plain(source, target, columns)
+        return Gather(rows, self._row_bytes, len(self._tile), move)
+
+    def _plain(self, source: Bytes, target: Bytes, columns: Indices) -> Move:
         if self._units > 1:
             columns = (columns[:, None] * self._units + np.arange(self._units)).reshape(-1)
         shape = (-1, self._row_units, self._unit)
-        return Gather(self._tile, source.reshape(shape), target.reshape(shape), rows, columns)
+        from_rows, to_rows = source.reshape(shape), target.reshape(shape)
+
+        def move(rows: Indices, to: slice) -> None:
+            tile = self._tile[: len(rows)]
+            # mode="clip" with out= is the only form that NumPy does not buffer; the indices are in range.
+            from_rows.take(rows, axis=0, out=tile, mode="clip")
+            tile.take(columns, axis=1, out=to_rows[to], mode="clip")
+
+        return move
+
+    def _compiled(self, compiled: kernel.Kernel, source: Bytes, target: Bytes, columns: Indices) -> Move:
+        from_rows, to_rows = source.reshape(-1, self._row_bytes), target.reshape(-1, self._row_bytes)
+        starts = (columns * self._sample).astype(np.uint32)
+
+        def move(rows: Indices, to: slice) -> None:
+            compiled.gather(to_rows[to], from_rows, rows, starts, self._sample)
+
+        return move
 
 
 class Gather:
-    """The permutation of one band, done as far as it is asked for."""
+    """The permutation of one band, done as far as it is asked for: `move` does some rows at a time."""
 
-    def __init__(self, tile: Bytes, source: Bytes, target: Bytes, rows: Indices, columns: Indices) -> None:
-        self._tile, self._source, self._target, self._rows, self._columns = tile, source, target, rows, columns
-        self._row_bytes = source.shape[1] * source.shape[2]
+    def __init__(self, rows: Indices, row_bytes: int, step: int, move: Move) -> None:
+        self._rows, self._row_bytes, self._step, self._move = rows, row_bytes, step, move
         self._done = 0
 
     def until(self, end: int) -> None:
         """Permute until at least the first `end` bytes of the target, or all of it, are in place."""
         while self._done * self._row_bytes < end and self._done < len(self._rows):
-            rows = self._rows[self._done : self._done + len(self._tile)]
-            tile = self._tile[: len(rows)]
-            # mode="clip" with out= is the only form that NumPy does not buffer; the indices are in range.
-            self._source.take(rows, axis=0, out=tile, mode="clip")
-            tile.take(self._columns, axis=1, out=self._target[self._done : self._done + len(rows)], mode="clip")
+            part = slice(self._done, self._done + self._step)
+            rows = self._rows[part]
+            self._move(rows, part)
             self._done += len(rows)
 
 

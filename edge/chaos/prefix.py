@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.chaos import kernel
 from edge.chaos.buffers import aligned
 from edge.chaos.permute import TILE_BYTES, Bytes
 
@@ -38,11 +39,17 @@ class Diffusion:
 
     def forward(self, data: Bytes) -> None:
         """Replace a matrix by its prefix XOR from the first corner, in place: uint8 (bytes,), rows one after the other."""
-        self._diffuse(data, backward=False)
+        if compiled := kernel.active():
+            compiled.forward(data, self._row)
+        else:
+            self._diffuse(data, backward=False)
 
     def backward(self, data: Bytes) -> None:
         """Replace a matrix by its prefix XOR from the last corner, in place: uint8 (bytes,)."""
-        self._diffuse(data, backward=True)
+        if compiled := kernel.active():
+            compiled.backward(data, self._row)
+        else:
+            self._diffuse(data, backward=True)
 
     def _diffuse(self, data: Bytes, *, backward: bool) -> None:
         rows = -(-len(data) // self._row)
@@ -90,6 +97,9 @@ def undo_forward(data: Bytes, scratch: Bytes, row_bytes: int) -> None:
         scratch: As long; used up.
         row_bytes: The length of its rows.
     """
+    if compiled := kernel.active():
+        compiled.undo_forward(data, scratch, row_bytes)
+        return
     scratch[0] = data[0]
     np.bitwise_xor(data[1:], data[:-1], out=scratch[1:])
     scratch[row_bytes::row_bytes] = data[row_bytes::row_bytes]  # nothing stands left of the first column
@@ -99,6 +109,9 @@ def undo_forward(data: Bytes, scratch: Bytes, row_bytes: int) -> None:
 
 def undo_backward(data: Bytes, scratch: Bytes, row_bytes: int) -> None:
     """Undo `Diffusion.backward`, in place; arguments are those of `undo_forward`."""
+    if compiled := kernel.active():
+        compiled.undo_backward(data, scratch, row_bytes)
+        return
     scratch[-1] = data[-1]
     np.bitwise_xor(data[:-1], data[1:], out=scratch[:-1])
     scratch[row_bytes - 1 :: row_bytes] = data[row_bytes - 1 :: row_bytes]  # nor right of the last one

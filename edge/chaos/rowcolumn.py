@@ -6,7 +6,7 @@ Every band has its own lanes, bound to the secret, the parameters and the layout
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import shake_256
 from typing import ClassVar
@@ -15,7 +15,7 @@ import numpy as np
 
 from edge.chaos.bandcipher import BandCipher
 from edge.chaos.buffers import WORD_BYTES, Readable, fill
-from edge.chaos.diffuse import LITTLE, diffuse
+from edge.chaos.diffuse import LITTLE, KeyWords, diffuse
 from edge.chaos.layout import Band, Layout
 from edge.chaos.maps import Floats, Lanes, Words, lanes_for
 from edge.chaos.permute import TILE_BYTES, Bytes, Indices, Permutation, inverse
@@ -35,14 +35,14 @@ STEPS_WANTED = 64
 
 @dataclass(frozen=True, slots=True)
 class BandKeys:
-    """The keys of one band: xindex, yindex, and zkey in pieces of words.
+    """The keys of one band: xindex, yindex, and zkey as a stream of words.
 
     Column j of the permuted band is column `columns[j]` of the plain one, row i is row `rows[i]`.
     """
 
     columns: Indices
     rows: Indices
-    words: Iterable[Words]
+    words: KeyWords
 
 
 class RowColumnCipher(BandCipher[BandKeys]):
@@ -63,13 +63,13 @@ class RowColumnCipher(BandCipher[BandKeys]):
         return INDEX_BYTES * (layout.band_count * layout.width + rows) + layout.size
 
     def keys(self, secret: bytes, band: Band, buffers: Sequence[Bytes] = ()) -> BandKeys:  # noqa: ARG002 - none needed
-        """Make xindex, yindex, and zkey, whose pieces come for ever in the same buffer."""
+        """Make xindex, yindex, and zkey, which has no end."""
         message = self._message(secret, band)
         columns = sort_order(self._lanes(message, b"x", self._layout.width).first())
         rows = np.empty(0, dtype=np.intp)
         if band.rows:
             rows = sort_order(self._lanes(message, b"y", band.rows).first())
-        words = self._lanes(message, b"z", lane_count(self._parameters.map, band.size)).words()
+        words = self._lanes(message, b"z", lane_count(self._parameters.map, band.size))
         return BandKeys(columns, rows, words)
 
     def key_pieces(self, secret: bytes, band: Band, buffers: Sequence[Bytes]) -> Iterator[memoryview]:
@@ -94,7 +94,7 @@ class RowColumnCipher(BandCipher[BandKeys]):
         rows = _read_permutation(source, band.rows)
         if fill(source, stream[: band.size].data) < band.size:
             raise MalformedKeyFile("the key file ends early")
-        return BandKeys(columns, rows, _pieces(stream, band))
+        return BandKeys(columns, rows, _StoredWords(stream[: -(-band.size // WORD_BYTES) * WORD_BYTES].view(LITTLE)))
 
     def encipher(self, band: Band, plain: Bytes, cipher: Bytes, keys: BandKeys) -> None:
         """Permute into `cipher` just ahead of the XOR, so that a tile is still in the cache."""
@@ -163,9 +163,17 @@ def _read_permutation(source: Readable, count: int) -> Indices:
     return indices
 
 
-def _pieces(stream: Bytes, band: Band) -> Iterator[Words]:
-    """Yield the key words of a band in pieces of a tile."""
-    words = stream[: -(-band.size // WORD_BYTES) * WORD_BYTES].view(LITTLE)
-    step = TILE_BYTES // WORD_BYTES
-    for start in range(0, len(words), step):
-        yield words[start : start + step]
+class _StoredWords:
+    """The key words of a band that came in a key file: uint32 (n,)."""
+
+    piece = TILE_BYTES // WORD_BYTES
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+        self._position = 0
+
+    def xor(self, target: Words) -> None:
+        """XOR the next key words into uint32 (n,)."""
+        end = self._position + target.size
+        np.bitwise_xor(target, self._words[self._position : end], target)
+        self._position = end

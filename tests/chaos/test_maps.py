@@ -22,7 +22,7 @@ def test_the_logistic_map_is_chaotic_and_never_leaves_its_interval(r):
     exponent = np.zeros(256)
     for _ in range(2000):
         exponent += np.log(np.abs(lanes._r - 2 * lanes._y))
-        lanes._step()
+        lanes._advance(1)
         assert lanes._y.min() > 0
         assert (lanes._y < lanes._r).all()
     assert (exponent / 2000).min() > 0.3
@@ -40,7 +40,7 @@ def test_no_logistic_lane_is_periodic_within_its_steps():
     lanes = LogisticLanes(seed(LogisticLanes, 1024), (BOXES[MapName.LOGISTIC][0][0],))
     mark, renew = lanes._y.copy(), 1
     for step in range(1, 4097):
-        lanes._step()
+        lanes._advance(1)
         assert not (lanes._y == mark).any()
         if step == renew:
             mark, renew = lanes._y.copy(), renew * 2
@@ -53,13 +53,13 @@ def test_the_lorenz_map_is_chaotic_and_stays_bounded(corner):
     near = LorenzLanes(seed(LorenzLanes, 32), corner)
     near._parameters[...] = lanes._parameters
     for _ in range(320):
-        lanes._step()
+        lanes._advance(1)
     near._state[...] = lanes._state + 1e-7 / np.sqrt(3)
     exponent = np.zeros(32)
     steps = 3200
     for step in range(1, steps + 1):
-        lanes._step()
-        near._step()
+        lanes._advance(1)
+        near._advance(1)
         if step % 8 == 0:
             apart = near._state - lanes._state
             distance = np.sqrt((apart * apart).sum(axis=0))

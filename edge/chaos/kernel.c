@@ -1,0 +1,447 @@
+/* The hot loops of both image ciphers, byte for byte what NumPy computes.
+ *
+ * Rules kept here: only + - * and floor on double, in the order of PROTOCOL.md, each rounded on its own (build with
+ * -ffp-contract=off, never with -ffast-math); no allocation, no state but the level, no file, no thread. Sizes, indices and
+ * overlaps are checked by kernel.py, the only caller.
+ *
+ * Every loop is plain C that compilers turn into vector code. On x86-64 it is compiled three times, for what every processor
+ * has, for AVX2 and for AVX-512; edge_level says which is used.
+ */
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "key words are little-endian"
+#endif
+#if defined(__FAST_MATH__) || (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0)
+#error "every operation must be rounded on its own, to double"
+#endif
+
+#define EXPORT __attribute__((visibility("default")))
+#define INLINE static inline __attribute__((always_inline))
+
+/* Lanes that are stepped together: their states stay in the first-level cache while they take all their steps. */
+#define BLOCK 256
+
+/* The source from which this was built, as kernel.py knows it. */
+#ifndef EDGE_SOURCE
+#define EDGE_SOURCE ""
+#endif
+EXPORT const char edge_source[] = EDGE_SOURCE;
+
+INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+INLINE uint64_t bits_of(double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+INLINE uint64_t load64(const uint8_t *from) {
+    uint64_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+INLINE void store64(uint8_t *to, uint64_t word) { memcpy(to, &word, sizeof word); }
+
+/* --- the logistic map: t = r - y, y' = y t ------------------------------------------------------------------------- */
+
+INLINE void logistic_step(double *restrict y, const double *restrict r, size_t lanes) {
+    for (size_t i = 0; i < lanes; i++) {
+        double t = r[i] - y[i];
+        y[i] = y[i] * t;
+    }
+}
+
+INLINE void logistic_advance_body(double *y, const double *r, size_t lanes, size_t steps) {
+    for (size_t start = 0; start < lanes; start += BLOCK) {
+        size_t count = least(BLOCK, lanes - start);
+        for (size_t step = 0; step < steps; step++)
+            logistic_step(y + start, r + start, count);
+    }
+}
+
+/* XOR the low 32 bits of the states that follow into `words` words: of all lanes, step by step. */
+INLINE void logistic_xor_body(double *y, const double *r, size_t lanes, uint32_t *target, size_t words) {
+    for (size_t start = 0; start < lanes; start += BLOCK) {
+        size_t count = least(BLOCK, lanes - start);
+        double *restrict own_y = y + start;
+        const double *restrict own_r = r + start;
+        for (size_t base = 0; base < words; base += lanes) {
+            size_t position = base + start;
+            if (position + count <= words) {
+                uint32_t *restrict out = target + position;
+                for (size_t i = 0; i < count; i++) {
+                    double t = own_r[i] - own_y[i];
+                    double next = own_y[i] * t;
+                    own_y[i] = next;
+                    out[i] ^= (uint32_t)bits_of(next);
+                }
+            } else {
+                logistic_step(own_y, own_r, count);
+                for (size_t i = 0; position + i < words; i++)
+                    target[position + i] ^= (uint32_t)bits_of(own_y[i]);
+            }
+        }
+    }
+}
+
+/* --- the Lorenz system, Runge-Kutta of order four ------------------------------------------------------------------ */
+
+#define LORENZ_SLOPE(dx, dy, dz, x, y, z)                                                                               \
+    double dx = s * ((y) - (x));                                                                                        \
+    double dy = (x) * (r - (z)) - (y);                                                                                  \
+    double dz = (x) * (y) - b * (z);
+
+/* One step of all lanes of a block: each coordinate and parameter is a row of `lanes` doubles. */
+INLINE void lorenz_step(double *restrict xs, double *restrict ys, double *restrict zs, const double *restrict sigma,
+                        const double *restrict rho, const double *restrict beta, size_t lanes) {
+    const double half = 0x1p-6, whole = 0x1p-5, sixth = 0x1.5555555555555p-8;
+    for (size_t i = 0; i < lanes; i++) {
+        double s = sigma[i], r = rho[i], b = beta[i];
+        double x = xs[i], y = ys[i], z = zs[i];
+        LORENZ_SLOPE(x1, y1, z1, x, y, z)
+        double px = x + x1 * half, py = y + y1 * half, pz = z + z1 * half;
+        LORENZ_SLOPE(x2, y2, z2, px, py, pz)
+        double qx = x + x2 * half, qy = y + y2 * half, qz = z + z2 * half;
+        LORENZ_SLOPE(x3, y3, z3, qx, qy, qz)
+        double ux = x + x3 * whole, uy = y + y3 * whole, uz = z + z3 * whole;
+        LORENZ_SLOPE(x4, y4, z4, ux, uy, uz)
+        xs[i] = x + (((x2 + x3) * 2.0 + x1) + x4) * sixth;
+        ys[i] = y + (((y2 + y3) * 2.0 + y1) + y4) * sixth;
+        zs[i] = z + (((z2 + z3) * 2.0 + z1) + z4) * sixth;
+    }
+}
+
+INLINE void lorenz_advance_body(double *state, const double *parameters, size_t lanes, size_t steps) {
+    for (size_t start = 0; start < lanes; start += BLOCK) {
+        double *at = state + start;
+        const double *own = parameters + start;
+        for (size_t step = 0; step < steps; step++)
+            lorenz_step(at, at + lanes, at + 2 * lanes, own, own + lanes, own + 2 * lanes, least(BLOCK, lanes - start));
+    }
+}
+
+/* XOR bits 8 to 39 of the states that follow into `words` words: x of all lanes, y of all lanes, z of all lanes, step by step. */
+INLINE void lorenz_xor_body(double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words) {
+    for (size_t start = 0; start < lanes; start += BLOCK) {
+        size_t count = least(BLOCK, lanes - start);
+        double *at = state + start;
+        const double *own = parameters + start;
+        for (size_t base = 0; base < words; base += 3 * lanes) {
+            lorenz_step(at, at + lanes, at + 2 * lanes, own, own + lanes, own + 2 * lanes, count);
+            for (size_t k = 0; k < 3; k++) {
+                size_t position = base + k * lanes + start;
+                const double *restrict from = at + k * lanes;
+                uint32_t *restrict out = target + position;
+                size_t wanted = position < words ? least(count, words - position) : 0;
+                for (size_t i = 0; i < wanted; i++)
+                    out[i] ^= (uint32_t)(bits_of(from[i]) >> 8);
+            }
+        }
+    }
+}
+
+/* --- the hyperchaotic Lorenz system of cipher B: x1, x2, x3 and -x4 ------------------------------------------------- */
+
+#define HYPER_SLOPE(d1, d2, d3, d4, x1, x2, x3, x4)                                                                     \
+    double d1 = ((x2) - (x1)) * 10.0 - (x4);                                                                            \
+    double d2 = ((x1) * 28.0 - (x2)) - (x1) * (x3);                                                                     \
+    double d3 = (x1) * (x2) - (x3) * (8.0 / 3.0);                                                                       \
+    double d4 = (x2) * (x3) - (x4);
+
+INLINE void hyper_step(double *restrict s1, double *restrict s2, double *restrict s3, double *restrict s4, size_t lanes,
+                       double half, double whole, double sixth) {
+    for (size_t i = 0; i < lanes; i++) {
+        double a = s1[i], b = s2[i], c = s3[i], d = s4[i];
+        HYPER_SLOPE(a1, b1, c1, d1, a, b, c, d)
+        double pa = a + a1 * half, pb = b + b1 * half, pc = c + c1 * half, pd = d + d1 * half;
+        HYPER_SLOPE(a2, b2, c2, d2, pa, pb, pc, pd)
+        double qa = a + a2 * half, qb = b + b2 * half, qc = c + c2 * half, qd = d + d2 * half;
+        HYPER_SLOPE(a3, b3, c3, d3, qa, qb, qc, qd)
+        double ua = a + a3 * whole, ub = b + b3 * whole, uc = c + c3 * whole, ud = d + d3 * whole;
+        HYPER_SLOPE(a4, b4, c4, d4, ua, ub, uc, ud)
+        s1[i] = a + (((a2 + a3) * 2.0 + a1) + a4) * sixth;
+        s2[i] = b + (((b2 + b3) * 2.0 + b1) + b4) * sixth;
+        s3[i] = c + (((c2 + c3) * 2.0 + c1) + c4) * sixth;
+        s4[i] = d + (((d2 + d3) * 2.0 + d1) + d4) * sixth;
+    }
+}
+
+/* Bits 8 to 39 of each state. */
+INLINE void by_bits(const double *restrict state, size_t lanes, uint32_t *restrict out) {
+    for (size_t i = 0; i < lanes; i++)
+        out[i] = (uint32_t)(bits_of(state[i]) >> 8);
+}
+
+/* floor((t - floor(t)) 10^13) mod 256 with t = x + 500. That floor is a whole number below 2^52, so that the sum with 2^52 is
+ * exact and holds it in its lowest bits: fewer processors turn doubles into 64-bit integers than add. */
+INLINE void by_decimals(const double *restrict state, size_t lanes, int negative, uint8_t *restrict out) {
+    for (size_t i = 0; i < lanes; i++) {
+        double t = negative ? 500.0 - state[i] : state[i] + 500.0;
+        double whole = floor((t - floor(t)) * 1e13) + 0x1p52;
+        out[i] = (uint8_t)bits_of(whole);
+    }
+}
+
+INLINE void hyper_block_step(double *at, size_t lanes, size_t count, const double *steps) {
+    hyper_step(at, at + lanes, at + 2 * lanes, at + 3 * lanes, count, steps[0], steps[1], steps[2]);
+}
+
+INLINE void hyper_advance_body(double *state, size_t lanes, const double *steps, size_t count) {
+    for (size_t start = 0; start < lanes; start += BLOCK)
+        for (size_t step = 0; step < count; step++)
+            hyper_block_step(state + start, lanes, least(BLOCK, lanes - start), steps);
+}
+
+/* Fill R and Z, `size` bytes each: x1 of all lanes and then x2 of all lanes to R, x3 and x4 to Z, step by step. `unit` is what a
+ * coordinate yields: one byte by its decimals or four by its bits. */
+INLINE void hyper_fill_body(double *state, size_t lanes, const double *steps, size_t unit, uint8_t *r, uint8_t *z, size_t size) {
+    for (size_t start = 0; start < lanes; start += BLOCK) {
+        size_t count = least(BLOCK, lanes - start);
+        for (size_t base = 0; base < size; base += 2 * lanes * unit) {
+            hyper_block_step(state + start, lanes, count, steps);
+            for (size_t k = 0; k < 4; k++) {
+                size_t position = base + ((k & 1) * lanes + start) * unit;
+                if (position >= size)
+                    continue;
+                size_t wanted = least(count * unit, size - position);
+                const double *from = state + k * lanes + start;
+                uint8_t *out = (k < 2 ? r : z) + position;
+                uint32_t words[BLOCK];
+                uint8_t bytes[BLOCK];
+                if (unit == 4) {
+                    by_bits(from, count, words);
+                    memcpy(out, words, wanted);
+                } else {
+                    by_decimals(from, count, k == 3, bytes);
+                    memcpy(out, bytes, wanted);
+                }
+            }
+        }
+    }
+}
+
+/* --- the permutation ------------------------------------------------------------------------------------------------ */
+
+/* The rows of a source this small are fetched ahead: they are read in an order that no processor foresees. */
+#define FETCHED_ROW 65536
+
+#define GATHER_COLUMNS(bytes)                                                                                           \
+    for (size_t j = 0; j < width; j++)                                                                                  \
+        memcpy(to + j * (bytes), from + columns[j], (bytes));                                                           \
+    break
+
+/* Row i of the target is row rows[i] of the source, and its sample j begins at byte columns[j] of that row. */
+INLINE void gather_body(const uint8_t *source, uint8_t *target, const int64_t *rows, size_t count, const uint32_t *columns,
+                        size_t width, size_t sample) {
+    size_t row_bytes = width * sample;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *restrict from = source + (size_t)rows[i] * row_bytes;
+        uint8_t *restrict to = target + i * row_bytes;
+        if (i + 1 < count && row_bytes <= FETCHED_ROW) {
+            const uint8_t *next = source + (size_t)rows[i + 1] * row_bytes;
+            for (size_t k = 0; k < row_bytes; k += 64)
+                __builtin_prefetch(next + k);
+        }
+        switch (sample) {
+        case 1: GATHER_COLUMNS(1);
+        case 2: GATHER_COLUMNS(2);
+        case 3: GATHER_COLUMNS(3);
+        case 4: GATHER_COLUMNS(4);
+        case 6: GATHER_COLUMNS(6);
+        case 8: GATHER_COLUMNS(8);
+        case 12: GATHER_COLUMNS(12);
+        case 16: GATHER_COLUMNS(16);
+        default: GATHER_COLUMNS(sample);
+        }
+    }
+}
+
+/* --- cipher B's prefix XORs; the last row may be short, and what is missing of it counts as zero --------------------- */
+
+/* XOR each byte of a row with all before it, and with the row above; `above` is null at the first row. */
+INLINE void prefix_row(uint8_t *row, const uint8_t *above, size_t size) {
+    uint64_t carry = 0;
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        uint64_t word = load64(row + i);
+        word ^= word << 8;
+        word ^= word << 16;
+        word ^= word << 32;
+        uint64_t all = (word >> 56) * 0x0101010101010101;
+        word ^= carry;
+        carry ^= all;
+        store64(row + i, above ? word ^ load64(above + i) : word);
+    }
+    for (uint8_t last = (uint8_t)carry; i < size; i++) {
+        last ^= row[i];
+        row[i] = above ? last ^ above[i] : last;
+    }
+}
+
+/* The same from the right, with the row below, of which `below_size` bytes are there. */
+INLINE void suffix_row(uint8_t *row, size_t size, const uint8_t *below, size_t below_size) {
+    uint64_t carry = 0;
+    size_t i = size;
+    for (; i >= 8; i -= 8) {
+        uint64_t word = load64(row + i - 8);
+        word ^= word >> 8;
+        word ^= word >> 16;
+        word ^= word >> 32;
+        uint64_t all = (word & 0xFF) * 0x0101010101010101;
+        word ^= carry;
+        carry ^= all;
+        store64(row + i - 8, word);
+    }
+    for (uint8_t last = (uint8_t)carry; i > 0; i--) {
+        last ^= row[i - 1];
+        row[i - 1] = last;
+    }
+    for (i = 0; i < below_size; i++)
+        row[i] ^= below[i];
+}
+
+INLINE void forward_body(uint8_t *data, size_t size, size_t row) {
+    for (size_t start = 0; start < size; start += row)
+        prefix_row(data + start, start ? data + start - row : NULL, least(row, size - start));
+}
+
+INLINE void backward_body(uint8_t *data, size_t size, size_t row) {
+    for (size_t start = (size - 1) / row * row;; start -= row) {
+        size_t below = start + row < size ? least(row, size - start - row) : 0;
+        suffix_row(data + start, least(row, size - start), data + start + row, below);
+        if (start == 0)
+            return;
+    }
+}
+
+/* Undo forward; the scratch holds a row. */
+INLINE void undo_forward_body(uint8_t *data, uint8_t *restrict scratch, size_t size, size_t row) {
+    for (size_t start = (size - 1) / row * row;; start -= row) {
+        uint8_t *restrict at = data + start;
+        size_t count = least(row, size - start);
+        const uint8_t *above = start ? data + start - row : NULL;
+        for (size_t i = 0; i < count; i++)
+            scratch[i] = above ? at[i] ^ above[i] : at[i];
+        at[0] = scratch[0];
+        for (size_t i = 1; i < count; i++)
+            at[i] = scratch[i] ^ scratch[i - 1];
+        if (start == 0)
+            return;
+    }
+}
+
+INLINE void undo_backward_body(uint8_t *data, uint8_t *restrict scratch, size_t size, size_t row) {
+    for (size_t start = 0; start < size; start += row) {
+        uint8_t *restrict at = data + start;
+        size_t count = least(row, size - start);
+        size_t below_size = start + row < size ? least(row, size - start - row) : 0;
+        const uint8_t *below = at + row;
+        for (size_t i = 0; i < below_size; i++)
+            scratch[i] = at[i] ^ below[i];
+        memcpy(scratch + below_size, at + below_size, count - below_size);
+        for (size_t i = 0; i + 1 < count; i++)
+            at[i] = scratch[i] ^ scratch[i + 1];
+        at[count - 1] = scratch[count - 1];
+    }
+}
+
+/* --- cipher B's DNA: to each second byte the byte before it, pair of bits by pair of bits, modulo 4, plus 2 ------------ */
+
+#define PAIR_HIGH 0xFF00FF00FF00FF00u
+#define LOW_BITS 0x5500550055005500u
+#define PLUS_TWO 0xAA00AA00AA00AA00u
+
+INLINE void add_columns_body(uint64_t *restrict data, size_t words) {
+    for (size_t i = 0; i < words; i++) {
+        uint64_t word = data[i], moved = word << 8 & PAIR_HIGH;
+        data[i] = word ^ moved ^ ((word & moved & LOW_BITS) << 1) ^ PLUS_TWO;
+    }
+}
+
+INLINE void subtract_columns_body(uint64_t *restrict data, size_t words) {
+    for (size_t i = 0; i < words; i++) {
+        uint64_t word = data[i], moved = word << 8 & PAIR_HIGH;
+        word ^= PLUS_TWO;
+        data[i] = word ^ moved ^ ((~word & moved & LOW_BITS) << 1);
+    }
+}
+
+/* --- one version for each kind of processor ------------------------------------------------------------------------- */
+
+static int level;
+
+#if defined(__x86_64__)
+
+#define AVX2 __attribute__((target("avx2")))
+#if defined(__clang__)
+#define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl"), min_vector_width(512)))
+#else
+#define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")))
+#endif
+
+static int supported(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
+        return 2;
+    return __builtin_cpu_supports("avx2") ? 1 : 0;
+}
+
+#define VERSIONS(name, parameters, arguments)                                                                           \
+    static void name##_0 parameters { name##_body arguments; }                                                          \
+    AVX2 static void name##_1 parameters { name##_body arguments; }                                                     \
+    AVX512 static void name##_2 parameters { name##_body arguments; }                                                   \
+    EXPORT void edge_##name parameters;                                                                                 \
+    void edge_##name parameters {                                                                                       \
+        if (level == 2)                                                                                                 \
+            name##_2 arguments;                                                                                         \
+        else if (level == 1)                                                                                            \
+            name##_1 arguments;                                                                                         \
+        else                                                                                                            \
+            name##_0 arguments;                                                                                         \
+    }
+
+#else
+
+static int supported(void) { return 0; }
+
+#define VERSIONS(name, parameters, arguments)                                                                           \
+    EXPORT void edge_##name parameters;                                                                                 \
+    void edge_##name parameters { name##_body arguments; }
+
+#endif
+
+/* Use the version for `wanted` (0 every processor, 1 AVX2, 2 AVX-512), or the best below it that the processor has; return it. */
+EXPORT int edge_level(int wanted);
+int edge_level(int wanted) {
+    int best = supported();
+    level = wanted < best ? wanted : best;
+    return level;
+}
+
+VERSIONS(logistic_advance, (double *y, const double *r, size_t lanes, size_t steps), (y, r, lanes, steps))
+VERSIONS(logistic_xor, (double *y, const double *r, size_t lanes, uint32_t *target, size_t words),
+         (y, r, lanes, target, words))
+VERSIONS(lorenz_advance, (double *state, const double *parameters, size_t lanes, size_t steps),
+         (state, parameters, lanes, steps))
+VERSIONS(lorenz_xor, (double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words),
+         (state, parameters, lanes, target, words))
+VERSIONS(hyper_advance, (double *state, size_t lanes, const double *steps, size_t count), (state, lanes, steps, count))
+VERSIONS(hyper_fill, (double *state, size_t lanes, const double *steps, size_t unit, uint8_t *r, uint8_t *z, size_t size),
+         (state, lanes, steps, unit, r, z, size))
+VERSIONS(gather,
+         (const uint8_t *source, uint8_t *target, const int64_t *rows, size_t count, const uint32_t *columns, size_t width,
+          size_t sample),
+         (source, target, rows, count, columns, width, sample))
+VERSIONS(forward, (uint8_t *data, size_t size, size_t row), (data, size, row))
+VERSIONS(backward, (uint8_t *data, size_t size, size_t row), (data, size, row))
+VERSIONS(undo_forward, (uint8_t *data, uint8_t *scratch, size_t size, size_t row), (data, scratch, size, row))
+VERSIONS(undo_backward, (uint8_t *data, uint8_t *scratch, size_t size, size_t row), (data, scratch, size, row))
+VERSIONS(add_columns, (uint64_t *data, size_t words), (data, words))
+VERSIONS(subtract_columns, (uint64_t *data, size_t words), (data, words))

@@ -1,0 +1,206 @@
+"""The compiled kernel of both ciphers: the same bytes as NumPy gives, some times as fast, where it could be built.
+
+The rules kept here: it is loaded from inside the package only, and only if it was built from the very source beside it; it is
+used only after it gave the same bytes as NumPy on this machine; and whatever is missing or wrong, NumPy does the work.
+`EDGE_KERNEL=numpy` in the environment leaves it out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+SOURCE: Final = Path(__file__).with_name("kernel.c")
+LIBRARY: Final = Path(__file__).with_name("_kernel.so")
+_SWITCH: Final = "EDGE_KERNEL"
+_LEVELS: Final = ("baseline", "AVX2", "AVX-512")
+
+_ADDRESS: Final = ctypes.c_void_p
+_SIZE: Final = ctypes.c_size_t
+# The parameters of each function of kernel.c.
+_FUNCTIONS: Final = {
+    "logistic_advance": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
+    "logistic_xor": (_ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE),
+    "lorenz_advance": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
+    "lorenz_xor": (_ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE),
+    "hyper_advance": (_ADDRESS, _SIZE, _ADDRESS, _SIZE),
+    "hyper_fill": (_ADDRESS, _SIZE, _ADDRESS, _SIZE, _ADDRESS, _ADDRESS, _SIZE),
+    "gather": (_ADDRESS, _ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE, _SIZE),
+    "forward": (_ADDRESS, _SIZE, _SIZE),
+    "backward": (_ADDRESS, _SIZE, _SIZE),
+    "undo_forward": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
+    "undo_backward": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
+    "add_columns": (_ADDRESS, _SIZE),
+    "subtract_columns": (_ADDRESS, _SIZE),
+}
+
+Array = NDArray[Any]
+
+
+class Kernel:
+    """The functions of a library that was built from kernel.c. Arrays are C-contiguous; what is written is given first.
+
+    Every call lets other threads run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Load a library.
+
+        Raises:
+            OSError: It cannot be loaded, or it was built from another source.
+        """
+        library = ctypes.CDLL(str(path))
+        try:
+            built_from = bytes((ctypes.c_char * 64).in_dll(library, "edge_source"))
+        except ValueError as error:
+            raise OSError("the library is no kernel") from error
+        if built_from != source_digest().encode():
+            raise OSError("the library was built from another source")
+        self._library = library
+        for name, parameters in _FUNCTIONS.items():
+            function = getattr(library, f"edge_{name}")
+            function.argtypes, function.restype = parameters, None
+        self.level = self.choose(len(_LEVELS) - 1)
+
+    def choose(self, level: int) -> str:
+        """Use the instructions of a level, 0 to 2, or the best below it that the processor has; return its name."""
+        self.level = _LEVELS[self._library.edge_level(ctypes.c_int(level))]
+        return self.level
+
+    def logistic_advance(self, y: Array, r: Array, steps: int) -> None:
+        """Step lanes of the logistic map: float64 (lanes,) each."""
+        self._library.edge_logistic_advance(_at(y), _at(r), y.size, steps)
+
+    def logistic_xor(self, target: Array, y: Array, r: Array) -> None:
+        """XOR the next words of lanes into uint32 (n,); states end after whole steps."""
+        self._library.edge_logistic_xor(_at(y), _at(r), y.size, _at(target), target.size)
+
+    def lorenz_advance(self, state: Array, parameters: Array, steps: int) -> None:
+        """Step lanes of the Lorenz system: float64 (3, lanes) each."""
+        self._library.edge_lorenz_advance(_at(state), _at(parameters), state.shape[1], steps)
+
+    def lorenz_xor(self, target: Array, state: Array, parameters: Array) -> None:
+        """XOR the next words of lanes into uint32 (n,); states end after whole steps."""
+        self._library.edge_lorenz_xor(_at(state), _at(parameters), state.shape[1], _at(target), target.size)
+
+    def hyper_advance(self, state: Array, steps: Array, count: int) -> None:
+        """Step lanes of cipher B's system: float64 (4, lanes), the last row negative; float64 (3,): half, whole, sixth."""
+        self._library.edge_hyper_advance(_at(state), state.shape[1], _at(steps), count)
+
+    def hyper_fill(self, r: Array, z: Array, state: Array, steps: Array, unit: int) -> None:
+        """Fill R and Z, uint8 (n,) each, with `unit` bytes a coordinate: 1 by decimals, 4 by bits."""
+        _require(r.size == z.size and unit in (1, 4))
+        self._library.edge_hyper_fill(_at(state), state.shape[1], _at(steps), unit, _at(r), _at(z), r.size)
+
+    def gather(self, target: Array, source: Array, rows: Array, columns: Array, sample: int) -> None:
+        """Write rows of the source, their samples in another order.
+
+        Args:
+            target: uint8 (n, row bytes).
+            source: uint8 (m, row bytes), apart from the target.
+            rows: The row of the source for each row of the target, int64 (n,), each below m.
+            columns: The first byte of each sample within a row, uint32 (width,).
+            sample: Bytes of a sample.
+        """
+        row_bytes = columns.size * sample
+        _require(target.shape == (rows.size, row_bytes) and source.shape[1] == row_bytes)
+        _require(not rows.size or (int(rows.min()) >= 0 and int(rows.max()) < len(source)))
+        _require(int(columns.max()) <= row_bytes - sample)
+        _require(rows.dtype == np.int64 and columns.dtype == np.uint32)
+        self._library.edge_gather(_at(source), _at(target), _at(rows), rows.size, _at(columns), columns.size, sample)
+
+    def forward(self, data: Array, row: int) -> None:
+        """Do `Diffusion.forward`: uint8 (n,), rows of `row` bytes."""
+        self._library.edge_forward(_at(data), data.size, row)
+
+    def backward(self, data: Array, row: int) -> None:
+        """Do `Diffusion.backward`."""
+        self._library.edge_backward(_at(data), data.size, row)
+
+    def undo_forward(self, data: Array, scratch: Array, row: int) -> None:
+        """Undo `forward`; the scratch is as long as the data, or as a row."""
+        _require(scratch.size >= min(row, data.size))
+        self._library.edge_undo_forward(_at(data), _at(scratch), data.size, row)
+
+    def undo_backward(self, data: Array, scratch: Array, row: int) -> None:
+        """Undo `backward`; the scratch is as long as the data, or as a row."""
+        _require(scratch.size >= min(row, data.size))
+        self._library.edge_undo_backward(_at(data), _at(scratch), data.size, row)
+
+    def add_columns(self, words: Array) -> None:
+        """Do `dna.add_columns`: uint64 (n,)."""
+        self._library.edge_add_columns(_at(words), words.size)
+
+    def subtract_columns(self, words: Array) -> None:
+        """Do `dna.subtract_columns`: uint64 (n,)."""
+        self._library.edge_subtract_columns(_at(words), words.size)
+
+
+_active: Kernel | None = None
+
+
+def active() -> Kernel | None:
+    """Return the kernel that the ciphers use; None where NumPy does the work."""
+    return _active
+
+
+def described() -> str:
+    """Say in a word what does the work, for people."""
+    return f"compiled, {_active.level}" if _active else "NumPy"
+
+
+@contextmanager
+def using(kernel: Kernel | None) -> Iterator[None]:
+    """Let a kernel, or NumPy, do the work within the block; for comparisons, before other threads encipher."""
+    global _active  # noqa: PLW0603 - the one kernel of the process
+    before, _active = _active, kernel
+    try:
+        yield
+    finally:
+        _active = before
+
+
+def settle(probe: Callable[[], bytes], library: Path = LIBRARY) -> None:
+    """Use a library from now on if it gives the same bytes as NumPy; else go on without.
+
+    Args:
+        probe: Enciphers something of every kind and returns the bytes.
+        library: The library.
+    """
+    global _active  # noqa: PLW0603 - the one kernel of the process
+    _active = None
+    if os.environ.get(_SWITCH) == "numpy" or not library.is_file():
+        return
+    try:
+        kernel = Kernel(library)
+    except (OSError, AttributeError):
+        return
+    expected = probe()
+    with using(kernel):
+        given = probe()
+    _active = kernel if given == expected else None
+
+
+def source_digest() -> str:
+    """Return the SHA-256 of kernel.c, which a library carries to say what it was built from."""
+    return sha256(SOURCE.read_bytes()).hexdigest()
+
+
+def _at(array: Array) -> int:
+    """Return the address of an array's first element."""
+    _require(array.flags.c_contiguous)
+    return array.ctypes.data
+
+
+def _require(met: bool) -> None:
+    """Let nothing reach memory that is not the arrays'."""
+    if not met:
+        raise ValueError("the kernel was given arrays that do not fit")
