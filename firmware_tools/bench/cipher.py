@@ -28,7 +28,6 @@ RATE: Final = "MB/s"
 AES: Final = "AES-256-GCM"
 _AES_CALL: Final = 1 << 20
 _LANE_BYTES: Final = 8 << 20
-_JUDGED_SIZE: Final = 32 * MEGABYTE
 # MB/s that enciphering must reach, and the multiple of AES-256-GCM.
 _LEAST: Final = {str(MapName.LOGISTIC): 1000.0, f"{MapName.HYPERLORENZ_DNA} {Quantiser.WIDE}": 150.0}
 _LEAST_RATIO: Final = {str(MapName.LOGISTIC): 0.3}
@@ -97,12 +96,11 @@ def _at_one_size(plan: Plan, ways: dict[str, ChaosParameters], secret: bytes) ->
     limit = Limit(name=AES, value=aes.best_rate(size))
     for name, timing in timings.items():
         way, _, direction = name.rpartition(": ")
-        judged = direction == "encipher" and size == _JUDGED_SIZE
         yield figure(
             name=f"{name}, {sized(size)}",
             value=timing.best_rate(size),
-            at_least=_LEAST.get(way) if judged else None,
-            ratio_at_least=_LEAST_RATIO.get(way) if judged else None,
+            at_least=_LEAST.get(way) if direction == "encipher" else None,
+            ratio_at_least=_LEAST_RATIO.get(way) if direction == "encipher" else None,
             limit=limit,
             cpu_seconds=timing.cpu,
         )

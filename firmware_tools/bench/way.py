@@ -56,7 +56,7 @@ def measure_transfer(plan: Plan, folder: Path) -> Iterator[Figure]:
         name=f"watch to stored, {what}",
         value=statistics.median(rates),
         unit="MB/s",
-        at_least=_RATE_TARGET if plan.way_bytes * plan.way_images >= 400 * MEGABYTE else None,
+        at_least=_RATE_TARGET if plan.judged else None,
         limit=Limit(name=_BARE, value=statistics.median(run.size / MEGABYTE / run.bare.seconds for run in runs)),
         cpu_seconds=statistics.median(sum(run.cpu.values()) for run in runs),
         note="from the end of the settle interval to the last receipt; all runs: "
@@ -88,7 +88,7 @@ def measure_small(plan: Plan, folder: Path) -> Iterator[Figure]:
         name=f"images a second, {plan.small_images} x {sized(plan.small_bytes)}",
         value=statistics.median(rates),
         unit="/s",
-        at_least=_SMALL_TARGET if plan.small_images >= 300 else None,
+        at_least=_SMALL_TARGET if plan.judged else None,
         limit=Limit(name=_SYNCED, value=statistics.median(run.synced for run in runs)),
         cpu_seconds=statistics.median(sum(run.cpu.values()) for run in runs),
         note="all runs: "
