@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Final
 
 from edge.errors import EdgeError, ExitCode, UsageError
-from firmware_tools.bench import cipher, networks, published, sealing, tools, upkeep, way, ways
+from firmware_tools.bench import cipher, document, networks, published, sealing, tools, upkeep, way, ways
 from firmware_tools.bench.figures import Figure, Verdict, broken, described, machine, report, table
 from firmware_tools.bench.plan import FULL, LARGEST, QUICK, Plan
 from firmware_tools.bench.regressions import COMMITTED, read_committed, regressions, told
@@ -56,6 +56,9 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
         default=COMMITTED,
         help="compare ratios with this report (the committed one)",
     )
+    parser.add_argument(
+        "--update", action="store_true", help="commit to this full run: write last.json and the tables of docs/speed.md"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 3 where a target is missed or a ratio fell")
 
 
@@ -63,8 +66,10 @@ def run_bench(arguments: argparse.Namespace) -> int:
     """Measure, print the table, and return the exit code.
 
     Raises:
-        UsageError: the folder or a JSON file cannot be used.
+        UsageError: the folder, a JSON file or the page of the figures cannot be used.
     """
+    if arguments.update and (arguments.quick or arguments.only):
+        raise UsageError("only a whole run can be committed", hint="leave out --quick and --only")
     plan = QUICK if arguments.quick else LARGEST if arguments.largest else FULL
     committed = read_committed(arguments.against)
     parent = arguments.folder or (_DISK if _DISK.is_dir() else Path(tempfile.gettempdir()))
@@ -76,11 +81,14 @@ def run_bench(arguments: argparse.Namespace) -> int:
     fallen = regressions(figures, committed)
     print(table(figures))
     print(f"\nmeasured {described(here)}\ncompared {described(committed['machine'])}\n\n{told(fallen)}")
+    found = report(figures, here)
     if arguments.json is not None:
         try:
-            arguments.json.write_text(json.dumps(report(figures, here), indent=2) + "\n")
+            arguments.json.write_text(json.dumps(found, indent=2) + "\n")
         except OSError as error:
             raise UsageError(f"the JSON file cannot be written: {error.strerror}") from error
+    if arguments.update:
+        document.update(found)
     return int(exit_code(figures, check=arguments.check, fallen=bool(fallen)))
 
 

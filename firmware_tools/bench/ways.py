@@ -74,14 +74,14 @@ def measure_ways(plan: Plan, folder: Path) -> Iterator[Figure]:
     try:
         candidates = references(image.read_bytes()) | {name: bench.seal for name, bench in benches.items()}
         timings = interleaved(candidates, plan.rounds)
-        limit = Limit(name=AES, value=1e3 * timings[AES].best)
+        limit = Limit(name=AES, value=1e3 * timings[AES].wall)
         size = sized(round(image.stat().st_size, -5))
         for name, bench in benches.items():
             timing = timings[name]
             yield Figure(
                 part=PART,
                 name=f"{name}: seal, {size}",
-                value=1e3 * timing.best,
+                value=1e3 * timing.wall,
                 unit="ms",
                 limit=limit,
                 cpu_seconds=timing.cpu,

@@ -7,7 +7,7 @@ import pytest
 
 from edge.errors import ExitCode, UsageError
 from firmware_tools import bench
-from firmware_tools.bench import figures, processes
+from firmware_tools.bench import document, figures, processes
 from firmware_tools.bench.figures import Figure, Limit, Verdict, broken, report, skipped, table
 from firmware_tools.bench.published import PUBLISHED, Published
 from firmware_tools.bench.regressions import MARGIN_COMPUTING, MARGIN_WAITING, read_committed, regressions, told
@@ -169,3 +169,40 @@ def test_a_file_that_is_no_report_is_refused(tmp_path, content):
         path.write_text(content)
     with pytest.raises(UsageError):
         read_committed(path)
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_the_committed_figures():
+    text = document.PAGE.read_text()
+    assert document.redrawn(text, read_committed()) == text
+
+
+def test_a_committed_run_is_the_report_and_the_page(tmp_path):
+    page, last = tmp_path / "speed.md", tmp_path / "last.json"
+    page.write_text(f"before\n{document.BEGIN}\nold\n{document.END}\nafter\n")
+    missed = Figure(part="seal", name="a | b", value=5, unit="MB/s", at_least=10, limit=LIMIT, note="why")
+    cost = Figure(part="transfer", name="daemon, 20 MB", value=10, unit="ms CPU/MB")
+    found = committed(missed, skipped("seal", "no disk"), cost)
+    document.update(found, committed=last, page=page)
+    assert read_committed(last) == found
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith(f"{document.END}\nafter\n")
+    assert "| a \\| b | 5 MB/s | ≥ 10: **missed** | 100 (copy) | 0.05 |  |\n" in text
+    assert "skipped: no disk" in text
+    assert "- a | b: why" in text
+    assert "takes 1 s of one of its cores" in text
+    assert "some 0.8 J" in text
+    assert "old" not in text
+
+
+def test_a_page_without_its_marks_is_left_alone(tmp_path):
+    page, last = tmp_path / "speed.md", tmp_path / "last.json"
+    page.write_text("no marks")
+    with pytest.raises(UsageError):
+        document.update(committed(), committed=last, page=page)
+    assert not last.exists()
+    with pytest.raises(UsageError):
+        document.update(committed(), committed=last, page=tmp_path / "none.md")

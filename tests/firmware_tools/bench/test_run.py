@@ -81,6 +81,12 @@ def test_a_ratio_that_fell_is_told_and_is_an_error_on_demand(tmp_path, monkeypat
     assert bench.run_bench(parsed("--check")) == ExitCode.OK
 
 
+@pytest.mark.parametrize("flags", [("--quick",), ("--only", "cipher")])
+def test_only_a_whole_run_can_be_committed(flags):
+    with pytest.raises(UsageError):
+        bench.run_bench(parsed("--update", *flags))
+
+
 def test_the_largest_plan_is_the_full_one_with_very_many_files():
     assert replace(LARGEST, files=FULL.files) == FULL
     assert max(LARGEST.files) == 100_000
