@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.errors import UsageError
-from firmware_tools.bench.figures import described, number
+from firmware_tools.bench.figures import CPU_TIME, described, number
 from firmware_tools.bench.regressions import COMMITTED
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "speed.md"
@@ -99,7 +99,7 @@ def _energy(report: Mapping[str, Any]) -> list[str]:
     costs = [
         figure["value"]
         for figure in report["figures"]
-        if figure["part"] == "transfer" and figure["unit"] == "ms CPU/MB" and figure["name"].startswith("daemon")
+        if figure["part"] == "transfer" and figure["unit"] == f"{CPU_TIME}MB" and figure["name"].startswith("daemon")
     ]
     if not costs:
         return []

@@ -23,7 +23,13 @@ from edge.cli.common import shown
 
 _HEADINGS: Final = ("PART", "FIGURE", "MEASURED", "TARGET", "VERDICT", "LIMIT IN THIS RUN", "RATIO", "CPU SECONDS")
 DESCRIBED: Final = ("date", "processors", "processor", "load", "python", "numpy", "kernel")
-_LESS_IS_BETTER: Final = frozenset({"s", "ms", "MB", "bytes", "% CPU", "ms CPU/MB"})
+# Limits of more than one part.
+COPIED: Final = "copy and fsync"
+SYNCED: Final = "new files synced"
+SYNCED_LIMITS: Final = frozenset({COPIED, SYNCED})
+# How units of processor time begin; what they are for follows.
+CPU_TIME: Final = "ms CPU/"
+_LESS_IS_BETTER: Final = frozenset({"s", "ms", "MB", "bytes", "% CPU"})
 
 
 class Verdict(StrEnum):
@@ -85,7 +91,7 @@ class Figure:
     @property
     def less_is_better(self) -> bool:
         """Whether a smaller number is the better one: times, memory and load."""
-        return self.unit in _LESS_IS_BETTER
+        return self.unit in _LESS_IS_BETTER or self.unit.startswith(CPU_TIME)
 
 
 def skipped(part: str, why: str) -> Figure:

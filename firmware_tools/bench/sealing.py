@@ -22,14 +22,13 @@ from edge.keyring import DeviceKeyring, ReceiverKeyring
 from edge.sealing import inspector_for, sealer_for
 from edge.spool import Origin, Spool, SpooledImage
 from firmware_tools.bench.cipher import AES, RATE, encrypt_with_aes, sized
-from firmware_tools.bench.figures import Figure, Limit
+from firmware_tools.bench.figures import COPIED, CPU_TIME, Figure, Limit
 from firmware_tools.bench.images import settled, write_image
 from firmware_tools.bench.plan import Plan
 from firmware_tools.bench.processes import Site
 from firmware_tools.bench.timing import MEGABYTE, Timing, copy_durably, interleaved
 
 PART: Final = "seal"
-_COPY: Final = "copy and fsync"
 _LEAST: Final = 300.0
 
 
@@ -43,7 +42,7 @@ def measure_seal(plan: Plan, folder: Path) -> Iterator[Figure]:
             {"copy": bench.copy, "hash": bench.hash, "aes": bench.aes, "seal": bench.seal, "open": bench.open},
             plan.disk_rounds,
         )
-    limit = Limit(name=_COPY, value=timings["copy"].rate(size))
+    limit = Limit(name=COPIED, value=timings["copy"].rate(size))
     yield Figure(
         part=PART,
         name=f"settled file to spool, {sized(plan.seal_bytes)}",
@@ -74,7 +73,9 @@ def _processor_time(timings: dict[str, Timing], size: int) -> Iterator[Figure]:
     floor = Limit(name=AES, value=1e3 * timings["aes"].cpu / (size / MEGABYTE))
     for name, what in (("seal", "sealing"), ("open", "opening")):
         value = 1e3 * timings[name].cpu / (size / MEGABYTE)
-        yield Figure(part=PART, name=f"{what}, {sized(round(size, -6))}", value=value, unit="ms CPU/MB", limit=floor)
+        yield Figure(
+            part=PART, name=f"{what}, {sized(round(size, -6))}", value=value, unit=f"{CPU_TIME}MB", limit=floor
+        )
 
 
 def _by_size(site: Site, wanted: int, plan: Plan) -> Figure:
@@ -85,7 +86,7 @@ def _by_size(site: Site, wanted: int, plan: Plan) -> Figure:
             name=f"settled file to spool, {sized(wanted)}",
             value=timings["seal"].rate(bench.size),
             unit=RATE,
-            limit=Limit(name=_COPY, value=timings["copy"].rate(bench.size)),
+            limit=Limit(name=COPIED, value=timings["copy"].rate(bench.size)),
             cpu_seconds=timings["seal"].cpu,
             note=f"{1e3 * timings['seal'].wall:.1f} ms an image",
         )

@@ -25,7 +25,7 @@ from edge.errors import EdgeError
 from edge.records import MapName, Quantiser
 from firmware_tools.bench import bare
 from firmware_tools.bench.cipher import AES, RATE, encipher, parameters_of_ways, references, sized
-from firmware_tools.bench.figures import Figure, Limit, skipped
+from firmware_tools.bench.figures import COPIED, Figure, Limit, skipped
 from firmware_tools.bench.images import write_image
 from firmware_tools.bench.plan import Plan
 from firmware_tools.bench.processes import Site, mosquitto
@@ -34,7 +34,6 @@ from firmware_tools.bench.timing import MEGABYTE, interleaved
 
 PART: Final = "tools"
 NO_GPG: Final = "gpg is not installed (Debian package gnupg)"
-_COPY: Final = "copy and fsync"
 _TIMEOUT: Final = 300.0
 # Some 50 us a byte (measured): no image would end within minutes.
 _HYPERCHAOS_BYTES: Final = 4096
@@ -58,7 +57,7 @@ def _encrypting(plan: Plan, folder: Path) -> Iterator[Figure]:
     with contextlib.ExitStack() as stack:
         bench = stack.enter_context(SealBench(site, image))
         ours = f"seal to spool: encipher, prove, {AES}, RSA-OAEP, Ed25519"
-        candidates: dict[str, Callable[[], object]] = {_COPY: bench.copy, ours: bench.seal}
+        candidates: dict[str, Callable[[], object]] = {COPIED: bench.copy, ours: bench.seal}
         target = site.folder / "encrypted"
         if bare.has_age():
             age = bare.Age.generate(site.folder)
@@ -75,7 +74,7 @@ def _encrypting(plan: Plan, folder: Path) -> Iterator[Figure]:
         else:
             yield skipped(PART, NO_GPG)
         timings = interleaved(candidates, plan.disk_rounds)
-        limit = Limit(name=_COPY, value=timings.pop(_COPY).rate(bench.size))
+        limit = Limit(name=COPIED, value=timings.pop(COPIED).rate(bench.size))
         for name, timing in timings.items():
             yield Figure(
                 part=PART,

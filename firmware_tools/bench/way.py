@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from edge.config import DeviceConfig
 from edge.intake.ledger import FileState, Ledger, LedgerEntry
 from firmware_tools.bench import bare
 from firmware_tools.bench.cipher import sized
-from firmware_tools.bench.figures import Figure, Limit, skipped
+from firmware_tools.bench.figures import CPU_TIME, SYNCED, Figure, Limit, skipped
 from firmware_tools.bench.images import write_image
 from firmware_tools.bench.plan import Plan
 from firmware_tools.bench.processes import NO_BROKER, Process, Site, cpu_seconds, mosquitto
@@ -28,7 +28,6 @@ _SMALL_TARGET: Final = 150.0
 _APART_SECONDS: Final = 0.5
 _SYNCED_FILES: Final = 100
 _BARE: Final = "mosquitto_pub, same bytes"
-_SYNCED: Final = "new files synced"
 
 
 def why_not() -> str:
@@ -63,15 +62,7 @@ def measure_transfer(plan: Plan, folder: Path) -> Iterator[Figure]:
         + ", ".join(f"{rate:.0f}" for rate in rates)
         + f"; a synced copy: {statistics.median(run.size / MEGABYTE / run.copying for run in runs):.0f} MB/s",
     )
-    floor = Limit(name=_BARE, value=statistics.median(1e3 * run.bare.cpu / (run.size / MEGABYTE) for run in runs))
-    for name in runs[0].cpu:
-        yield Figure(
-            part="transfer",
-            name=f"{name}, {what}",
-            value=statistics.median(1e3 * run.cpu[name] / (run.size / MEGABYTE) for run in runs),
-            unit="ms CPU/MB",
-            limit=floor,
-        )
+    yield from _processor_time("transfer", runs, what, "MB", plan.way_images * plan.way_bytes / MEGABYTE)
 
 
 def measure_small(plan: Plan, folder: Path) -> Iterator[Figure]:
@@ -89,12 +80,22 @@ def measure_small(plan: Plan, folder: Path) -> Iterator[Figure]:
         value=statistics.median(rates),
         unit="/s",
         at_least=_SMALL_TARGET if plan.judged else None,
-        limit=Limit(name=_SYNCED, value=statistics.median(run.synced for run in runs)),
+        limit=Limit(name=SYNCED, value=statistics.median(run.synced for run in runs)),
         cpu_seconds=statistics.median(sum(run.cpu.values()) for run in runs),
         note="all runs: "
         + ", ".join(f"{rate:.0f}" for rate in rates)
         + f"; mosquitto_pub, a command an image: {statistics.median(run.count / run.bare.seconds for run in runs):.0f}/s",
     )
+    what = f"{plan.small_images} x {sized(plan.small_bytes)}"
+    yield from _processor_time("small", runs, what, "image", plan.small_images)
+
+
+def _processor_time(part: str, runs: Sequence[Run], what: str, unit: str, units: float) -> Iterator[Figure]:
+    """Processor time of each process, which other load changes least; that of all bare commands is its floor."""
+    floor = Limit(name=_BARE, value=statistics.median(1e3 * run.bare.cpu / units for run in runs))
+    for name in runs[0].cpu:
+        value = statistics.median(1e3 * run.cpu[name] / units for run in runs)
+        yield Figure(part=part, name=f"{name}, {what}", value=value, unit=f"{CPU_TIME}{unit}", limit=floor)
 
 
 def measure_files(plan: Plan, folder: Path) -> Iterator[Figure]:
@@ -109,7 +110,7 @@ def measure_files(plan: Plan, folder: Path) -> Iterator[Figure]:
             name=f"files a second, {count} of {sized(plan.idle_bytes)}",
             value=count / run.carrying,
             unit="/s",
-            limit=Limit(name=_SYNCED, value=run.synced),
+            limit=Limit(name=SYNCED, value=run.synced),
             cpu_seconds=sum(run.cpu.values()),
         )
 

@@ -10,7 +10,7 @@ from firmware_tools import bench
 from firmware_tools.bench import document, figures, processes
 from firmware_tools.bench.figures import Figure, Limit, Verdict, broken, report, skipped, table
 from firmware_tools.bench.published import PUBLISHED, Published
-from firmware_tools.bench.regressions import MARGIN_COMPUTING, MARGIN_WAITING, read_committed, regressions, told
+from firmware_tools.bench.regressions import COMPUTING, SYNCING, WAITING, read_committed, regressions, told
 
 LIMIT = Limit(name="copy", value=100)
 HERE = figures.machine()
@@ -116,10 +116,15 @@ def committed(*figures_then):
 
 
 @pytest.mark.parametrize(
-    ("part", "margin"), [("cipher", MARGIN_COMPUTING), ("transfer", MARGIN_WAITING), ("seal", MARGIN_WAITING)]
+    ("part", "limit", "margin"),
+    [
+        ("cipher", LIMIT, COMPUTING),
+        ("transfer", LIMIT, WAITING),
+        ("seal", replace(LIMIT, name=figures.COPIED), SYNCING),
+    ],
 )
-def test_a_ratio_that_fell_beyond_its_margin_is_a_regression(part, margin):
-    then = Figure(part=part, name="n", value=80, unit="MB/s", limit=LIMIT)
+def test_a_ratio_that_fell_beyond_its_margin_is_a_regression(part, limit, margin):
+    then = Figure(part=part, name="n", value=80, unit="MB/s", limit=limit)
     kept, lost = (replace(then, value=80 * (1 - margin) + more) for more in (0.1, -0.1))
     assert regressions([kept], committed(then)) == []
     (found,) = regressions([lost], committed(then))
@@ -135,8 +140,9 @@ def test_ratios_are_compared_not_figures():
     assert regressions([on_a_slow_machine], committed(then)) == []
 
 
-def test_where_less_is_better_more_is_a_regression():
-    then = Figure(part="memory", name="n", value=100, unit="MB", limit=LIMIT)
+@pytest.mark.parametrize(("part", "unit"), [("memory", "MB"), ("transfer", "ms CPU/MB")])
+def test_where_less_is_better_more_is_a_regression(part, unit):
+    then = Figure(part=part, name="n", value=100, unit=unit, limit=LIMIT)
     assert regressions([replace(then, value=50)], committed(then)) == []
     (found,) = regressions([replace(then, value=200)], committed(then))
     assert found.share == 0.5
