@@ -78,7 +78,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
     here = machine()
     with _unwound_on_termination(), tempfile.TemporaryDirectory(prefix="edge-bench-", dir=parent) as folder:
         figures = measure(arguments.only or tuple(PARTS), plan, Path(folder))
-    fallen = regressions(figures, committed)
+    fallen = regressions(figures, here, committed)
     print(table(figures))
     print(f"\nmeasured {described(here)}\ncompared {described(committed['machine'])}\n\n{told(fallen)}")
     found = report(figures, here)

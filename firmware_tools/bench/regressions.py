@@ -18,12 +18,24 @@ from edge.errors import UsageError
 from firmware_tools.bench.figures import CPU_TIME, DESCRIBED, SYNCED_LIMITS, Figure, number
 
 COMMITTED: Final = Path(__file__).with_name("last.json")
-# How far ratios of one and the same code lie apart from run to run on two processors with changing other load (measured,
-# docs/speed.md). The rate at which a virtual disk syncs changes most, by a factor of ten within an hour.
-COMPUTING: Final = 0.3
-WAITING: Final = 0.5
-SYNCING: Final = 0.8
 
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """The shares that ratios may lose: what only computes, what waits for processes, what is held against a disk."""
+
+    computing: float
+    waiting: float
+    syncing: float
+
+
+# How far ratios of one and the same code lie apart from run to run (docs/speed.md). Two runs on two processors with
+# changing other load lay up to these apart: what shares a core with another thread loses more than AES-256-GCM does, and a
+# virtual disk syncs ten times as fast in one minute as in another.
+BUSY: Final = Margins(computing=0.6, waiting=0.65, syncing=0.9)
+QUIET: Final = Margins(computing=0.25, waiting=0.5, syncing=0.8)
+# Runnable threads a processor, before the run, from which on a machine counts as busy.
+_BUSY_LOAD: Final = 0.5
 _COMPUTING_PARTS: Final = frozenset({"cipher", "memory"})
 _HEADINGS: Final = ("PART", "FIGURE", "RATIO THEN", "RATIO NOW", "FELL TO", "MARGIN")
 
@@ -50,19 +62,28 @@ def read_committed(path: Path = COMMITTED) -> Mapping[str, Any]:
         raise UsageError(f"the figures to compare with cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UsageError("the figures to compare with are no JSON") from error
-    whole = isinstance(report, dict) and isinstance(report.get("figures"), list)
-    if not whole or not isinstance(report.get("machine"), dict) or not set(DESCRIBED) <= set(report["machine"]):
+    if not isinstance(report, dict) or not isinstance(report.get("figures"), list) or not _told(report.get("machine")):
         raise UsageError("the figures to compare with are no report of this benchmark")
     return dict(report)
 
 
-def regressions(figures: Sequence[Figure], committed: Mapping[str, Any]) -> list[Regression]:
+def _told(machine: object) -> bool:
+    """Say whether a report tells of its machine what is needed here."""
+    if not isinstance(machine, dict) or not set(DESCRIBED) <= set(machine):
+        return False
+    return isinstance(machine["load"], int | float) and isinstance(machine["processors"], int)
+
+
+def regressions(
+    figures: Sequence[Figure], machine: Mapping[str, Any], committed: Mapping[str, Any]
+) -> list[Regression]:
     """Return what became worse by more than its margin, the worst first."""
     before = {
         (str(each.get("part")), str(each.get("name")), str(each["limit"].get("name"))): each["ratio"]
         for each in committed["figures"]
         if isinstance(each, dict) and isinstance(each.get("limit"), dict) and isinstance(each.get("ratio"), float)
     }
+    margins = BUSY if busy(machine) or busy(committed["machine"]) else QUIET
     found = []
     for figure in figures:
         then = before.get((figure.part, figure.name, figure.limit.name if figure.limit is not None else ""))
@@ -70,17 +91,24 @@ def regressions(figures: Sequence[Figure], committed: Mapping[str, Any]) -> list
         if figure.failed is not None or not then or not now:
             continue
         share = then / now if figure.less_is_better else now / then
-        margin = margin_of(figure)
+        margin = _margin(figure, margins)
         if share < 1 - margin:
             found.append(Regression(figure=figure, before=then, share=share, margin=margin))
     return sorted(found, key=lambda each: each.share)
 
 
-def margin_of(figure: Figure) -> float:
-    """Return the share that a figure's ratio may lose before it counts as fallen."""
+def busy(machine: Mapping[str, Any]) -> bool:
+    """Say whether other load disturbed a run."""
+    return bool(machine["load"] / machine["processors"] >= _BUSY_LOAD)
+
+
+def _margin(figure: Figure, margins: Margins) -> float:
     if figure.limit is not None and figure.limit.name in SYNCED_LIMITS:
-        return SYNCING
-    return COMPUTING if figure.part in _COMPUTING_PARTS or figure.unit.startswith(CPU_TIME) else WAITING
+        return margins.syncing
+    # Processor time is what other load changes least.
+    if figure.unit.startswith(CPU_TIME):
+        return QUIET.waiting
+    return margins.computing if figure.part in _COMPUTING_PARTS else margins.waiting
 
 
 def told(found: Sequence[Regression]) -> str:

@@ -10,10 +10,12 @@ from firmware_tools import bench
 from firmware_tools.bench import document, figures, processes
 from firmware_tools.bench.figures import Figure, Limit, Verdict, broken, report, skipped, table
 from firmware_tools.bench.published import PUBLISHED, Published
-from firmware_tools.bench.regressions import COMPUTING, SYNCING, WAITING, read_committed, regressions, told
+from firmware_tools.bench.regressions import BUSY, QUIET, busy, read_committed, regressions, told
 
 LIMIT = Limit(name="copy", value=100)
-HERE = figures.machine()
+HERE = figures.machine() | {"load": 0.0, "processors": 2}
+CROWDED = HERE | {"load": 1.0}
+LOADLESS = json.dumps({"figures": [], "machine": HERE | {"load": "much"}})
 
 
 @pytest.mark.parametrize(
@@ -116,36 +118,42 @@ def committed(*figures_then):
 
 
 @pytest.mark.parametrize(
-    ("part", "limit", "margin"),
+    ("part", "unit", "limit", "margin", "busy_margin"),
     [
-        ("cipher", LIMIT, COMPUTING),
-        ("transfer", LIMIT, WAITING),
-        ("seal", replace(LIMIT, name=figures.COPIED), SYNCING),
+        ("cipher", "MB/s", LIMIT, QUIET.computing, BUSY.computing),
+        ("transfer", "MB/s", LIMIT, QUIET.waiting, BUSY.waiting),
+        ("seal", "MB/s", replace(LIMIT, name=figures.COPIED), QUIET.syncing, BUSY.syncing),
     ],
 )
-def test_a_ratio_that_fell_beyond_its_margin_is_a_regression(part, limit, margin):
-    then = Figure(part=part, name="n", value=80, unit="MB/s", limit=limit)
-    kept, lost = (replace(then, value=80 * (1 - margin) + more) for more in (0.1, -0.1))
-    assert regressions([kept], committed(then)) == []
-    (found,) = regressions([lost], committed(then))
-    assert (found.before, found.margin) == (0.8, margin)
-    assert found.share == pytest.approx(1 - margin, abs=0.01)
-    assert "n" in told([found])
+def test_a_ratio_that_fell_beyond_its_margin_is_a_regression(part, unit, limit, margin, busy_margin):
+    then = Figure(part=part, name="n", value=80, unit=unit, limit=limit)
+    for here, most in ((HERE, margin), (CROWDED, busy_margin)):
+        kept, lost = (replace(then, value=80 * (1 - most) + more) for more in (0.1, -0.1))
+        assert regressions([kept], here, committed(then)) == []
+        (found,) = regressions([lost], here, committed(then))
+        assert (found.before, found.margin) == (0.8, most)
+        assert found.share == pytest.approx(1 - most, abs=0.01)
+        assert "n" in told([found])
     assert told([]) == "no ratio fell by more than its margin"
+
+
+def test_a_machine_with_other_load_is_busy():
+    assert not busy(HERE)
+    assert busy(CROWDED)
 
 
 def test_ratios_are_compared_not_figures():
     then = Figure(part="cipher", name="n", value=80, unit="MB/s", limit=LIMIT)
     on_a_slow_machine = replace(then, value=8, limit=replace(LIMIT, value=10))
-    assert regressions([on_a_slow_machine], committed(then)) == []
+    assert regressions([on_a_slow_machine], HERE, committed(then)) == []
 
 
 @pytest.mark.parametrize(("part", "unit"), [("memory", "MB"), ("transfer", "ms CPU/MB")])
 def test_where_less_is_better_more_is_a_regression(part, unit):
     then = Figure(part=part, name="n", value=100, unit=unit, limit=LIMIT)
-    assert regressions([replace(then, value=50)], committed(then)) == []
-    (found,) = regressions([replace(then, value=200)], committed(then))
-    assert found.share == 0.5
+    assert regressions([replace(then, value=50)], HERE, committed(then)) == []
+    (found,) = regressions([replace(then, value=400)], HERE, committed(then))
+    assert found.share == 0.25
 
 
 @pytest.mark.parametrize(
@@ -158,17 +166,19 @@ def test_where_less_is_better_more_is_a_regression(part, unit):
     ],
 )
 def test_what_has_no_counterpart_is_passed_over(then):
-    assert regressions([Figure(part="cipher", name="n", value=1, limit=LIMIT)], committed(then)) == []
+    assert regressions([Figure(part="cipher", name="n", value=1, limit=LIMIT)], HERE, committed(then)) == []
 
 
 def test_the_committed_report_can_be_compared_with():
     report_then = read_committed()
-    assert regressions([], report_then) == []
+    assert regressions([], HERE, report_then) == []
     assert figures.described(report_then["machine"])
     assert all(each["verdict"] != Verdict.BROKEN for each in report_then["figures"])
 
 
-@pytest.mark.parametrize("content", [None, "no json", "[]", '{"figures": []}', '{"figures": [], "machine": {}}'])
+@pytest.mark.parametrize(
+    "content", [None, "no json", "[]", '{"figures": []}', '{"figures": [], "machine": {}}', LOADLESS]
+)
 def test_a_file_that_is_no_report_is_refused(tmp_path, content):
     path = tmp_path / "report.json"
     if content is not None:
