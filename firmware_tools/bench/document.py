@@ -13,12 +13,16 @@ from typing import Any, Final
 
 from edge.errors import UsageError
 from firmware_tools.bench.figures import CPU_TIME, described, number
-from firmware_tools.bench.regressions import COMMITTED
+from firmware_tools.bench.regressions import COMMITTED, busy
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "speed.md"
 BEGIN: Final = "<!-- Drawn by `edge-firmware bench --update`; do not edit. -->"
 END: Final = "<!-- End of what is drawn. -->"
 
+_CROWDED: Final = (
+    "**Other work kept this machine busy during the run:** times on the clock are longer, and speeds lower, than on an idle "
+    "one. Ratios and processor time say more."
+)
 # Raspberry Pi 4 at the USB supply: 2.2 W idle, 5.4 W under high load (chipwired.com/raspberry-pi-power-use, measured there
 # with a USB meter). Four cores: the rest is reasoning.
 _IDLE_WATTS: Final = 2.2
@@ -59,6 +63,8 @@ def redrawn(text: str, report: Mapping[str, Any]) -> str:
 def drawing(report: Mapping[str, Any]) -> str:
     """Return the tables of a report in Markdown, a part each, and the energy that follows by reasoning."""
     lines = [f"Measured {described(report['machine'])}.", ""]
+    if busy(report["machine"]):
+        lines += [_CROWDED, ""]
     for part, figures in groupby(report["figures"], key=lambda figure: figure["part"]):
         lines += [f"### {part}", "", "| figure | measured | target | limit in this run | ratio | CPU seconds |"]
         lines += ["|---|---|---|---|---|---|", *_rows(figures), ""]

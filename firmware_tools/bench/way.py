@@ -27,7 +27,7 @@ _SMALL_TARGET: Final = 150.0
 # Images come apart, so that none waits for the one before it.
 _APART_SECONDS: Final = 0.5
 _SYNCED_FILES: Final = 100
-_BARE: Final = "mosquitto_pub, same bytes"
+_BARE: Final = "mosquitto_pub, same bytes, better of two"
 
 
 def why_not() -> str:
@@ -126,7 +126,7 @@ class Run:
         paths = [write_image(site.watched / f"scan-{number}.pnm", size, seed=number) for number in range(count)]
         self.count = count
         self.size = sum(path.stat().st_size for path in paths)
-        self.synced = synced_files(site.folder, paths[0].stat().st_size, min(count, _SYNCED_FILES))
+        self.synced = synced_files(site.folder, paths[0].stat().st_size, _SYNCED_FILES)
         start = time.perf_counter()
         for path in paths[:_SYNCED_FILES]:
             copy_durably(path, site.folder / "copy")
@@ -135,7 +135,9 @@ class Run:
         patience = _PATIENCE_SECONDS + count * _PATIENCE_A_FILE
         with site.broker() as broker:
             if beside_bare:
-                self.bare = bare.carry(paths, site.folder, site.port)
+                # A limit is what can be had at best: the second time neither files nor broker are cold.
+                twice = [bare.carry(paths, site.folder, site.port) for _ in range(2)]
+                self.bare = min(twice, key=lambda carried: carried.seconds)
             with site.receiver() as receiver:
                 # A receiver that runs already is the usual case.
                 site.await_store(receiver)
@@ -172,7 +174,7 @@ def measure_latency(plan: Plan, folder: Path) -> Iterator[Figure]:
         for number in range(plan.latency_images + 1)
     ]
     with site.broker() as broker, site.receiver() as receiver:
-        alone = bare.carry(paths, site.folder, site.port)
+        alone = min((bare.carry(paths, site.folder, site.port) for _ in range(2)), key=lambda carried: carried.seconds)
         site.await_store(receiver)
         with site.daemon() as daemon:
             running: tuple[Process, ...] = (daemon, receiver, broker)
