@@ -6,11 +6,14 @@ in the same run, because megabytes a second on an unknown, busy machine say noth
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,6 +22,14 @@ from edge import __version__
 from edge.cli.common import shown
 
 _HEADINGS: Final = ("PART", "FIGURE", "MEASURED", "TARGET", "VERDICT", "LIMIT IN THIS RUN", "RATIO", "CPU SECONDS")
+DESCRIBED: Final = ("date", "processors", "processor", "load", "python", "numpy", "kernel")
+# Limits of more than one part.
+COPIED: Final = "copy and fsync"
+SYNCED: Final = "new files synced"
+SYNCED_LIMITS: Final = frozenset({COPIED, SYNCED})
+# How units of processor time begin; what they are for follows.
+CPU_TIME: Final = "ms CPU/"
+_LESS_IS_BETTER: Final = frozenset({"s", "ms", "MB", "bytes", "% CPU"})
 
 
 class Verdict(StrEnum):
@@ -43,9 +54,9 @@ class Limit:
 class Figure:
     """One measured number.
 
-    `at_least` and `at_most` are its target, of which it has one or none. `cpu_seconds` is the processor time of one
-    round, which other load on the machine changes less than the time on the clock. `note` says why it was skipped or
-    broke, or what else belongs to it.
+    `at_least` and `at_most` are its target, of which it has one or none; `ratio_at_least` is a target for its multiple
+    of the limit. `cpu_seconds` is the processor time of one round, which other load on the machine changes less than
+    the time on the clock. `note` says why it was skipped or broke, or what else belongs to it.
     """
 
     part: str
@@ -54,6 +65,7 @@ class Figure:
     unit: str = ""
     at_least: float | None = None
     at_most: float | None = None
+    ratio_at_least: float | None = None
     limit: Limit | None = None
     cpu_seconds: float | None = None
     note: str = ""
@@ -61,19 +73,25 @@ class Figure:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the target is met."""
+        """Whether every target is met."""
         if self.failed is not None:
             return self.failed
-        if self.at_least is not None:
-            return Verdict.PASS if self.value >= self.at_least else Verdict.FAIL
-        if self.at_most is not None:
-            return Verdict.PASS if self.value <= self.at_most else Verdict.FAIL
-        return Verdict.NONE
+        met = [
+            *([self.value >= self.at_least] if self.at_least is not None else []),
+            *([self.value <= self.at_most] if self.at_most is not None else []),
+            *([(self.ratio or 0.0) >= self.ratio_at_least] if self.ratio_at_least is not None else []),
+        ]
+        return (Verdict.PASS if all(met) else Verdict.FAIL) if met else Verdict.NONE
 
     @property
     def ratio(self) -> float | None:
         """The figure as a multiple of its physical limit."""
         return self.value / self.limit.value if self.limit is not None and self.limit.value else None
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether a smaller number is the better one: times, memory and load."""
+        return self.unit in _LESS_IS_BETTER or self.unit.startswith(CPU_TIME)
 
 
 def skipped(part: str, why: str) -> Figure:
@@ -93,11 +111,11 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join([shown(_HEADINGS, rows), *([""] if notes else []), *notes])
 
 
-def report(figures: Sequence[Figure]) -> dict[str, object]:
+def report(figures: Sequence[Figure], machine: Mapping[str, object]) -> dict[str, object]:
     """Return the figures and the machine as plain JSON values."""
     return {
         "version": __version__,
-        "machine": machine(),
+        "machine": dict(machine),
         "figures": [
             asdict(figure) | {"verdict": figure.verdict.value, "ratio": figure.ratio, "failed": None}
             for figure in figures
@@ -106,37 +124,68 @@ def report(figures: Sequence[Figure]) -> dict[str, object]:
 
 
 def machine() -> Mapping[str, object]:
-    """Return what of this machine the figures depend on."""
+    """Return what of this machine, now, the figures depend on; `load` is what else ran on it before the first round."""
     return {
-        "processor": platform.machine(),
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
+        "processor": _processor(),
+        "architecture": platform.machine(),
         "processors": len(os.sched_getaffinity(0)),
-        "load": os.getloadavg()[0],
-        "system": platform.system(),
+        "load": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "kernel": cipher_kernel(),
     }
+
+
+def described(machine: Mapping[str, object]) -> str:
+    """Return one line on the machine, which has the keys of `DESCRIBED`, for a person."""
+    date, processors, processor, load, python, numpy, kernel = (machine[key] for key in DESCRIBED)
+    return (
+        f"{date}: {processors} processors ({processor}), load {load} before; "
+        f"Python {python}, NumPy {numpy}, cipher kernel: {kernel}"
+    )
+
+
+def cipher_kernel() -> str:
+    """Return which kernel the ciphers run on: "numpy", or the name that a compiled one gives itself."""
+    try:
+        kernel = importlib.import_module("edge.chaos.kernel")
+    except ModuleNotFoundError:
+        return "numpy"
+    return str(getattr(kernel, "NAME", "compiled"))
+
+
+def _processor() -> str:
+    """Return the processor's name as the kernel gives it, as Python does where there is no such file or line."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _row(figure: Figure) -> tuple[str, ...]:
     if figure.failed is not None:
         return (figure.part, figure.name, "", "", figure.verdict.value, "", "", "")
-    target = ""
-    if figure.at_least is not None:
-        target = f">= {_number(figure.at_least)}"
-    if figure.at_most is not None:
-        target = f"<= {_number(figure.at_most)}"
+    targets = (
+        (">= ", figure.at_least),
+        ("<= ", figure.at_most),
+        ("ratio >= ", figure.ratio_at_least),
+    )
     return (
         figure.part,
         figure.name,
-        f"{_number(figure.value)} {figure.unit}".rstrip(),
-        target,
+        f"{number(figure.value)} {figure.unit}".rstrip(),
+        ", ".join(f"{sign}{number(target)}" for sign, target in targets if target is not None),
         figure.verdict.value,
-        f"{_number(figure.limit.value)} ({figure.limit.name})" if figure.limit is not None else "",
-        f"{figure.ratio:.2f}" if figure.ratio is not None else "",
+        f"{number(figure.limit.value)} ({figure.limit.name})" if figure.limit is not None else "",
+        number(figure.ratio) if figure.ratio is not None else "",
         f"{figure.cpu_seconds:.2f}" if figure.cpu_seconds is not None else "",
     )
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Write a number with three significant digits, and whole where it is large."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

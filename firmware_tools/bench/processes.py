@@ -119,6 +119,28 @@ def interpreter(folder: Path, *, linger: bool = True) -> Process:
     return Process([sys.executable, "-P", "-c", code], folder / "interpreter.log")
 
 
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def await_listener(process: Process, port: int) -> None:
+    """Wait until a broker listens.
+
+    Raises:
+        EdgeError: it ended, or does not.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        process.require_running()
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            return
+        time.sleep(_POLL_SECONDS)
+    raise EdgeError("the broker does not listen")
+
+
 class Site:
     """One device and one receiver below `folder`, provisioned by the real command, and a broker between them."""
 
@@ -134,26 +156,15 @@ class Site:
         path = mosquitto()
         if path is None:
             raise EdgeError(NO_BROKER)
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         configuration = self.folder / "mosquitto.conf"
         lines = [f"listener {self.port} {HOST}", "allow_anonymous true", "persistence false", "log_dest stderr"]
         # Started by root, mosquitto would become a user who may not read this folder.
         configuration.write_text("\n".join([*lines, "user root", ""]))
         with Process([path, "-c", configuration], self.folder / "mosquitto.log") as process:
-            self._await_listener(process)
+            await_listener(process, self.port)
             self.provision()
             yield process
-
-    def _await_listener(self, process: Process) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            process.require_running()
-            with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), timeout=1):
-                return
-            time.sleep(_POLL_SECONDS)
-        raise EdgeError("the broker does not listen")
 
     def provision(self) -> None:
         """Make keys and configurations of both ends."""

@@ -27,7 +27,8 @@ from edge.intake.opening import hash_file
 from edge.keyring import DeviceKeyring
 from edge.records import KeyFileMode, MapName, NetworkName, Quantiser
 from edge.sealing import Sealed, Sealer, inspector_for, sealer_for
-from firmware_tools.bench.figures import Figure
+from firmware_tools.bench.cipher import AES, references, sized
+from firmware_tools.bench.figures import Figure, Limit
 from firmware_tools.bench.images import settled
 from firmware_tools.bench.plan import Plan
 from firmware_tools.bench.processes import Site
@@ -71,10 +72,20 @@ def measure_ways(plan: Plan, folder: Path) -> Iterator[Figure]:
     ways = (*WAYS, *(replace(way, key_file=KeyFileMode.EXPLICIT) for way in (WAYS[0], WAYS[-1])))
     benches = {way.name: _WayBench(site, image, way) for way in ways}
     try:
-        timings = interleaved({name: bench.seal for name, bench in benches.items()}, plan.rounds)
+        candidates = references(image.read_bytes()) | {name: bench.seal for name, bench in benches.items()}
+        timings = interleaved(candidates, plan.rounds)
+        limit = Limit(name=AES, value=1e3 * timings[AES].wall)
+        size = sized(round(image.stat().st_size, -5))
         for name, bench in benches.items():
             timing = timings[name]
-            yield Figure(part=PART, name=f"{name}: seal", value=1e3 * timing.wall, unit="ms", cpu_seconds=timing.cpu)
+            yield Figure(
+                part=PART,
+                name=f"{name}: seal, {size}",
+                value=1e3 * timing.wall,
+                unit="ms",
+                limit=limit,
+                cpu_seconds=timing.cpu,
+            )
             yield Figure(part=PART, name=f"{name}: added", value=float(bench.added), unit="bytes")
         for way in WAYS[::2][:2] + WAYS[4:]:
             yield from benches[way.name].quality(pixels)
