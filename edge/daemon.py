@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from edge import __version__, durable
+from edge.chaos import kernel
 from edge.clock import WallClock
 from edge.config import DeviceConfig
 from edge.delivery import Delivery
@@ -368,6 +369,7 @@ class Daemon:
             "state": state,
             "boot": self._boot,
             "version": __version__,
+            "ciphers": kernel.described(),
             "watching": self._loader.watching,
             "paused": self._loader.paused,
             "waits": self._loader.waits or (refusal.message if refusal else ""),

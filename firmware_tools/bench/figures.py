@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from edge import __version__
+from edge.chaos import kernel
 from edge.cli.common import shown
 
 _HEADINGS: Final = ("PART", "FIGURE", "MEASURED", "TARGET", "VERDICT", "LIMIT IN THIS RUN", "RATIO", "CPU SECONDS")
@@ -148,12 +149,9 @@ def described(machine: Mapping[str, object]) -> str:
 
 
 def cipher_kernel() -> str:
-    """Return which kernel the ciphers run on: "numpy", or the name that a compiled one gives itself."""
-    try:
-        kernel = importlib.import_module("edge.chaos.kernel")
-    except ModuleNotFoundError:
-        return "numpy"
-    return str(getattr(kernel, "NAME", "compiled"))
+    """Return what the ciphers run on: the compiled kernel and its instructions, or NumPy."""
+    importlib.import_module("edge.chaos.cipher")  # which decides
+    return kernel.described()
 
 
 def _processor() -> str:
