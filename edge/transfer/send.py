@@ -37,7 +37,7 @@ from edge.transport.base import Message, Transport, publish_packet_bytes
 
 _LOG = logging.getLogger(__name__)
 _IDLE_SECONDS: Final = 0.05
-"""How long one look into an empty inbox may take: it bounds the time to a newly sealed image's first offer."""
+"""How long one look into an empty inbox may take: it bounds how late a repeated offer goes out."""
 _PENDING_MAX: Final = 256
 """How many chunks of one image a receiver may ask for at once: the largest credit that a receiver can be given."""
 _MESSAGES_MAX: Final = 256
@@ -174,8 +174,9 @@ class SendLoop:
         self._transport.subscribe(self._topics.status("+"))
 
     def add(self, image: SpooledImage) -> None:
-        """Put an image of the spool in line. Any thread may call this."""
+        """Put an image of the spool in line, and offer it now if it is its turn. Any thread may call this."""
         self._added.append(image)
+        self._transport.wake()
 
     @property
     def unreceipted(self) -> int:

@@ -260,6 +260,9 @@ class Transport(Protocol):
     def receive(self, timeout: float) -> Message | None:
         """Take the oldest message from the inbox, waiting up to `timeout` seconds; None where there is none."""
 
+    def wake(self) -> None:
+        """End a wait in `receive` without a message: that under way, or the next one."""
+
     def drain(self, timeout: float) -> bool:
         """Wait until the broker has acknowledged everything in the window; return whether it has."""
 

@@ -17,6 +17,7 @@ class Inbox:
         self._bytes = 0
         self._arrival = threading.Condition()
         self._closed = False
+        self._woken = False
         self.received = 0
         self.dropped = 0
 
@@ -33,14 +34,21 @@ class Inbox:
             self._arrival.notify()
 
     def take(self, timeout: float) -> Message | None:
-        """Return the oldest message, waiting up to `timeout` seconds; None where none came or the inbox is closed."""
+        """Return the oldest message, waiting up to `timeout` seconds; None where none came, woken or closed."""
         with self._arrival:
-            self._arrival.wait_for(lambda: self._messages or self._closed, timeout)
+            self._arrival.wait_for(lambda: self._messages or self._closed or self._woken, timeout)
             if not self._messages:
+                self._woken = False
                 return None
             message = self._messages.popleft()
             self._bytes -= len(message.payload)
             return message
+
+    def wake(self) -> None:
+        """End a wait for a message without one: that under way, or the next one."""
+        with self._arrival:
+            self._woken = True
+            self._arrival.notify_all()
 
     def close(self) -> None:
         """Wake everyone who waits; what is already there can still be taken."""

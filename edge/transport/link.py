@@ -171,6 +171,10 @@ class Link(Generic[AnySession]):
         """See `Transport.receive`."""
         return self.inbox.take(timeout)
 
+    def wake(self) -> None:
+        """See `Transport.wake`."""
+        self.inbox.wake()
+
     def drain(self, timeout: float) -> bool:
         """See `Transport.drain`."""
 

@@ -83,6 +83,20 @@ class TransportContract:
         assert sender.drain(SOON)
         assert sender.counts.published == sender.counts.acknowledged == 2
 
+    def test_waking_ends_one_wait_for_a_message_and_takes_none_away(self, world: World) -> None:
+        receiver, sender = started(world, "t/one"), started(world)
+        timer = threading.Timer(A_WHILE, receiver.wake)
+        timer.start()
+        began = time.monotonic()
+        assert receiver.receive(2 * SOON) is None
+        assert time.monotonic() - began < SOON
+        timer.join()
+        receiver.wake()
+        assert receiver.receive(2 * SOON) is None
+        assert time.monotonic() - began < SOON
+        sender.publish("t/one", b"payload")
+        assert receiver.receive(SOON) == Message("t/one", b"payload")
+
     def test_wildcards_match_whole_levels(self, world: World) -> None:
         receiver, sender = started(world, "p/+/ctl", "q/#"), started(world)
         for topic in ("p/a/ctl", "p/a/b/ctl", "p/ctl", "q", "q/a/b", "r/a"):
