@@ -6,7 +6,6 @@ import io
 import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -168,9 +167,10 @@ def _by_lanes(plan: Plan, ways: dict[str, ChaosParameters], secret: bytes) -> It
 def _stream(parameters: ChaosParameters, secret: bytes, lanes: int) -> None:
     kind = lanes_for(parameters)
     seed = np.random.default_rng(list(secret)).bytes(lanes * kind.seed_bytes)
-    steps = _LANE_BYTES // (4 * lanes * kind.words_a_step)
-    for _ in islice(kind(seed, parameters.values).words(), steps):
-        pass
+    stream = kind(seed, parameters.values)
+    target = np.zeros(stream.piece, np.uint32)
+    for _ in range(_LANE_BYTES // target.nbytes):
+        stream.xor(target)
 
 
 def _hyper_stream(parameters: ChaosParameters, secret: bytes, lanes: int) -> None:
