@@ -5,12 +5,12 @@ BIN    := $(VENV)/bin
 
 .PHONY: demo test lint faults soak fuzz runtimes bench train train-check evaluate-models clean
 
-$(VENV)/.demo: pyproject.toml
+$(VENV)/.demo: pyproject.toml edge/chaos/kernel.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml
+$(VENV)/.test: pyproject.toml edge/chaos/kernel.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.demo
@@ -72,4 +72,4 @@ evaluate-models: $(VENV)/.test
 	$(BIN)/edge-firmware evaluate-models
 
 clean:
-	rm -rf $(VENV) $(VENV)-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .fuzz demo-out
+	rm -rf $(VENV) $(VENV)-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .fuzz demo-out edge/chaos/_kernel.so
