@@ -29,10 +29,12 @@ class KernelHook(BuildHookInterface[Any]):  # type: ignore[misc]  # hatchling is
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and name the wheel for this platform if that succeeded."""
+        if self.target_name != "wheel":
+            return  # a source distribution holds no library, and leaves that of the checkout alone
         source = Path(self.root, "edge", "chaos", "kernel.c")
         library = source.with_name("_kernel.so")
         library.unlink(missing_ok=True)
-        if self.target_name != "wheel" or not _compile(source, library):
+        if not _compile(source, library):
             return
         if version != "editable":
             build_data["force_include"][str(library)] = "edge/chaos/_kernel.so"

@@ -81,6 +81,7 @@ class Kernel:
 
     def logistic_xor(self, target: Array, y: Array, r: Array) -> None:
         """XOR the next words of lanes into uint32 (n,); states end after whole steps."""
+        _require(y.size == r.size)
         self._library.edge_logistic_xor(_at(y), _at(r), y.size, _at(target), target.size)
 
     def lorenz_advance(self, state: Array, parameters: Array, steps: int) -> None:
@@ -118,21 +119,23 @@ class Kernel:
         self._library.edge_gather(_at(source), _at(target), _at(rows), rows.size, _at(columns), columns.size, sample)
 
     def forward(self, data: Array, row: int) -> None:
-        """Do `Diffusion.forward`: uint8 (n,), rows of `row` bytes."""
+        """Do `Diffusion.forward`: uint8 (n,), n at least 1, rows of `row` bytes."""
+        _require(data.size > 0 and row > 0)
         self._library.edge_forward(_at(data), data.size, row)
 
     def backward(self, data: Array, row: int) -> None:
         """Do `Diffusion.backward`."""
+        _require(data.size > 0 and row > 0)
         self._library.edge_backward(_at(data), data.size, row)
 
     def undo_forward(self, data: Array, scratch: Array, row: int) -> None:
         """Undo `forward`; the scratch is as long as the data, or as a row."""
-        _require(scratch.size >= min(row, data.size))
+        _require(data.size > 0 and row > 0 and scratch.size >= min(row, data.size))
         self._library.edge_undo_forward(_at(data), _at(scratch), data.size, row)
 
     def undo_backward(self, data: Array, scratch: Array, row: int) -> None:
         """Undo `backward`; the scratch is as long as the data, or as a row."""
-        _require(scratch.size >= min(row, data.size))
+        _require(data.size > 0 and row > 0 and scratch.size >= min(row, data.size))
         self._library.edge_undo_backward(_at(data), _at(scratch), data.size, row)
 
     def add_columns(self, words: Array) -> None:

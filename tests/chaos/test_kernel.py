@@ -94,6 +94,9 @@ class TestWithTheKernel:
             compiled.gather(target[:1], plain, np.array([0, 1]), columns, 1)
         with pytest.raises(ValueError, match="do not fit"):
             compiled.undo_forward(np.zeros(9, np.uint8), np.zeros(3, np.uint8), 4)
+        for way in (compiled.forward, compiled.backward):
+            with pytest.raises(ValueError, match="do not fit"):
+                way(np.zeros(0, np.uint8), 4)
         with pytest.raises(ValueError, match="do not fit"):
             compiled.add_columns(np.zeros(8, np.uint64)[::2])
 
