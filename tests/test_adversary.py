@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -436,9 +437,13 @@ def test_images_are_not_stored_below_a_mount_point_whose_share_is_gone(
     with archive.incoming():
         pass
     mounted[0] = False
+    (tmp_path / "share").rename(tmp_path / "gone")
+    (store / ".incoming").mkdir(parents=True)
     with pytest.raises(StorageError, match="mounted"), archive.incoming():
         pass
     mounted[0] = True
+    shutil.rmtree(tmp_path / "share")
+    (tmp_path / "gone").rename(tmp_path / "share")
     with archive.incoming():
         pass
     archive.close()

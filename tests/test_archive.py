@@ -221,14 +221,14 @@ def test_what_was_placed_before_a_crash_is_durable_before_it_is_recorded(
 def test_a_folder_that_another_receiver_took_for_a_left_one_does_not_count_against_the_image(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = durable.make_folder
+    real = durable.lock_folder
 
-    def swept(folder: Path) -> None:
-        real(folder)
+    def swept(folder: Path) -> object:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return real(folder)
 
-    monkeypatch.setattr(durable, "make_folder", swept)
+    monkeypatch.setattr(durable, "lock_folder", swept)
     with pytest.raises(StorageError) as caught, archive.incoming():
         pass
     assert caught.value.retryable
@@ -320,9 +320,27 @@ def test_nothing_is_stored_below_a_mount_point_whose_share_is_gone(
     monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "store" or ismount(path))
     with opened(tmp_path, catalogue="other") as mounted:
         monkeypatch.setattr(os.path, "ismount", ismount)
+        (tmp_path / "store").rename(tmp_path / "share")
+        (tmp_path / "store" / ".incoming").mkdir(parents=True)
         with pytest.raises(StorageError):
             deliver(mounted, b"plain")
     assert files_in(tmp_path / "store") == {}
+
+
+def test_a_store_whose_share_was_mounted_anew_is_the_same_store(archive: Archive, tmp_path: Path) -> None:
+    deliver(archive, b"before", label="a")
+    shutil.copytree(tmp_path / "store", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "store")
+    (tmp_path / "copy").rename(tmp_path / "store")
+    deliver(archive, b"after", label="b")
+    assert sorted(files_in(tmp_path / "store").values()) == [b"after", b"before"]
+
+
+def test_a_store_that_is_removed_under_a_running_receiver_is_made_anew(archive: Archive, tmp_path: Path) -> None:
+    deliver(archive, b"before", label="a")
+    shutil.rmtree(tmp_path / "store")
+    deliver(archive, b"after", label="b")
+    assert list(files_in(tmp_path / "store").values()) == [b"after"]
 
 
 def test_the_store_may_be_removed_and_begun_anew(tmp_path: Path) -> None:
