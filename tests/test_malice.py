@@ -407,7 +407,7 @@ def test_wants_in_the_receiver_s_name_make_a_device_hold_no_more_than_the_larges
         ranges = everything if number % 2 else ((0, 1 << 20),)
         mouth.publish(Topics().control(DEVICE), encode(Want(image.image_id, RECEIVER, ranges)))
         duo.step()
-        assert all(len(each.pending) <= 256 for each in duo.sender._outstanding.values())
+        assert all(len(each.pending) <= 256 for each in duo.sender._offers)
     duo.deliver_all()
     assert duo.hospital.contents() == [plain]
 
