@@ -106,7 +106,7 @@ def _skip(data: bytes, start: int, depth: int) -> int:
     return position
 
 
-def head(data: bytes, start: int) -> tuple[int, int, int]:
+def head(data: bytes | bytearray, start: int) -> tuple[int, int, int]:
     """Return (major type, argument, offset behind the head) of the item that begins at `start` (RFC 8949, section 3).
 
     Raises:
@@ -154,7 +154,7 @@ class SequenceReader:
             TruncatedEnvelope: the source ends before.
         """
         parts: list[bytes] = []
-        while count:
+        while count > 0:
             part = self.source.read(count)
             if not part:
                 raise TruncatedEnvelope("the sealed image ends before its length")
@@ -170,27 +170,35 @@ class SequenceReader:
         Raises:
             TruncatedEnvelope, MalformedEnvelope: as `skip`; also an item over its limit.
         """
-        taken = bytearray()
+        taken = bytearray(begun)
         pending = [1]  # how many items each open array, map or tag still lacks
+        owed, position = 1, 0
+
+        def reach(end: int) -> None:
+            if end > limit:
+                raise MalformedEnvelope("an item is longer than its limit")
+            taken.extend(self.exactly(end - len(taken)))
+
         while pending:
+            reach(position + owed)  # no item is shorter than a byte
+            low = taken[position] & 31
+            if 24 <= low <= 27:
+                reach(position + owed + (1 << (low - 24)))
+            major, argument, position = head(taken, position)
+            owed -= 1
             pending[-1] -= 1
             if pending[-1] == 0:
                 pending.pop()
-            raw, major, argument = self._head(begun)
-            begun = b""
-            taken += raw
             if major in (_MAJOR_BYTES, _MAJOR_BYTES + 1):
-                if argument > limit - len(taken):
-                    raise MalformedEnvelope("an item is longer than its limit")
-                taken += self.exactly(argument)
+                position += argument
             elif major in (_MAJOR_ARRAY, _MAJOR_MAP, _MAJOR_TAG):
                 count = {_MAJOR_ARRAY: argument, _MAJOR_MAP: 2 * argument, _MAJOR_TAG: 1}[major]
-                if count > limit - len(taken):
-                    raise MalformedEnvelope("an item is longer than its limit")
                 if count:
                     pending.append(count)
-            if len(taken) > limit or len(pending) > NESTING_MAX + 1:
-                raise MalformedEnvelope("an item is longer than its limit or nested too deep")
+                    owed += count
+            if len(pending) > NESTING_MAX + 1:
+                raise MalformedEnvelope("an item is nested too deep")
+        reach(position)
         return bytes(taken)
 
     def bytes_length(self, limit: int) -> int:
@@ -200,7 +208,11 @@ class SequenceReader:
             MalformedEnvelope: not a byte string, or longer than `limit`.
             TruncatedEnvelope: the source ends within the head.
         """
-        _, major, argument = self._head()
+        raw = self.exactly(1)
+        low = raw[0] & 31
+        if 24 <= low <= 27:
+            raw += self.exactly(1 << (low - 24))
+        major, argument, _ = head(raw, 0)
         if major != _MAJOR_BYTES:
             raise MalformedEnvelope("a byte string is missing")
         if argument > limit:
@@ -215,11 +227,3 @@ class SequenceReader:
         """
         if self.source.read(1):
             raise MalformedEnvelope("the sealed image is followed by bytes that belong to none")
-
-    def _head(self, begun: bytes = b"") -> tuple[bytes, int, int]:
-        raw = begun or self.exactly(1)
-        low = raw[0] & 31
-        if 24 <= low <= 27:
-            raw += self.exactly(1 << (low - 24))
-        major, argument, _ = head(raw, 0)
-        return raw, major, argument
