@@ -325,6 +325,21 @@ def test_nothing_is_stored_below_a_mount_point_whose_share_is_gone(
     assert files_in(tmp_path / "store") == {}
 
 
+def test_images_are_not_stored_below_a_mount_point_whose_share_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share, ismount, mounted = (tmp_path / "share").resolve(), os.path.ismount, True
+    monkeypatch.setattr(os.path, "ismount", lambda path: mounted if Path(path) == share else ismount(path))
+    with opened(share) as archive:
+        deliver(archive, b"first", label="a")
+        mounted = False
+        with pytest.raises(StorageError, match="mounted"):
+            deliver(archive, b"second", label="b")
+        mounted = True
+        deliver(archive, b"second", label="b")
+    assert sorted(files_in(share / "store").values()) == [b"first", b"second"]
+
+
 def test_the_store_may_be_removed_and_begun_anew(tmp_path: Path) -> None:
     with opened(tmp_path) as archive:
         deliver(archive, b"plain", label="a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import random
 import tracemalloc
@@ -21,6 +22,7 @@ from edge.errors import (
     KeyringError,
     MalformedEnvelope,
     ParametersOutOfRange,
+    UnreadableFile,
 )
 from edge.records import ChaosParameters, Domain, KeyFileMode, MapName, PixelImage
 from tests.envelope import independent, party
@@ -275,3 +277,24 @@ def test_memory_does_not_grow_with_the_image(key_file):
         assert sink.end == len(envelope.raw) + envelope.manifest.bulk_bytes
     assert peaks[1] < peaks[0] + (4 << 20)
     assert peaks[1] < 64 << 20
+
+
+class Hanging:
+    """A file on a share that hangs up in the middle."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def readinto(self, target: memoryview, /) -> int:
+        self.reads += 1
+        if self.reads > 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return min(len(target), 1000)
+
+
+def test_a_share_that_hangs_up_in_the_middle_of_a_file_is_tried_again():
+    source = Hanging()
+    with pytest.raises(UnreadableFile) as caught:
+        encrypted(source, scan=party.scan_of(b"", size=1 << 20))
+    assert source.reads == 2
+    assert caught.value.retryable
