@@ -17,7 +17,7 @@ from tests.world import (
     RunningDaemon,
     RunningReceiver,
     Site,
-    UnhurriedTransport,
+    connected,
     png,
     receiver_keyring,
     until,
@@ -55,9 +55,7 @@ def test_what_waits_is_delivered_in_the_order_and_at_the_pace_configured(
         for name in names:
             site.scan(name, png(name, 60_000))
             until(lambda: site.states().get(name) is FileState.SEALED)  # noqa: B023
-        ear = UnhurriedTransport(broker)
-        ear.subscribe("edge/v1/rx/#")
-        ear.start()
+        ear = connected(broker, "edge/v1/rx/#")
         with RunningReceiver(hospital, MemoryTransport(broker)):
             broker.go_online()
             until(lambda: len(hospital.files()) == len(names))

@@ -6,7 +6,6 @@ import dataclasses
 import errno
 import hashlib
 import random
-import tracemalloc
 from io import BytesIO
 
 import pytest
@@ -26,6 +25,7 @@ from edge.errors import (
 )
 from edge.records import ChaosParameters, Domain, KeyFileMode, MapName, PixelImage
 from tests.envelope import independent, party
+from tests.memory import measured
 
 DEVICES = {party.signer(name).kid: party.private_key(f"{name}.sign").public_key() for name in ("device-1", "device-3")}
 UNWRAP = {party.unwrapper(name).kid: party.private_key(f"{name}.wrap") for name in ("receiver-1", "receiver-2")}
@@ -268,12 +268,9 @@ def test_memory_does_not_grow_with_the_image(key_file):
         digest = hashlib.sha256(bytes(size)).digest()
         scan = dataclasses.replace(party.scan_of(b"", size=size), sha256=digest)
         sink = Nowhere()
-        tracemalloc.start()
-        try:
+        with measured() as peak:
             envelope = encrypted(Zeros(size), scan=scan, sink=sink, key_file=key_file)
-            peaks.append(tracemalloc.get_traced_memory()[1])
-        finally:
-            tracemalloc.stop()
+        peaks.append(peak.bytes)
         assert sink.end == len(envelope.raw) + envelope.manifest.bulk_bytes
     assert peaks[1] < peaks[0] + (4 << 20)
     assert peaks[1] < 64 << 20

@@ -1,14 +1,8 @@
-"""What the adversary can do: publish on every topic, with the key of a device that is enrolled, or was revoked.
-
-A test bounds the memory that his messages take.
-"""
+"""What the adversary can do: publish on every topic, with the key of a device that is enrolled, or was revoked."""
 
 from __future__ import annotations
 
 import hashlib
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,19 +51,6 @@ def restart_device(duo: Duo) -> None:
     duo.device_transport.stop()
     duo.device_transport = UnhurriedTransport(duo.broker)
     duo.sender = duo.start_sender(duo.device_transport)
-
-
-@contextmanager
-def memory_within(limit: int) -> Iterator[None]:
-    """Insist that no more than `limit` bytes are taken at any moment of the block."""
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        yield
-        assert tracemalloc.get_traced_memory()[1] - before <= limit
-    finally:
-        tracemalloc.stop()
 
 
 def under_way(duo: Duo) -> list[Path]:

@@ -12,7 +12,8 @@ from edge.transfer.messages import Topics
 from edge.transport.base import Message
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.fuzz.test_corpus import KEPT
-from tests.malice.adversary import CHUNK, HOSTILE, MEGABYTE, PLAIN, manifest, memory_within, say_offer, under_way
+from tests.malice.adversary import CHUNK, HOSTILE, MEGABYTE, PLAIN, manifest, say_offer, under_way
+from tests.memory import memory_within
 from tests.transfer.duo import Duo
 from tests.world import DEVICE, RECEIVER, UnhurriedTransport
 

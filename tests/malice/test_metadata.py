@@ -16,7 +16,8 @@ from edge.envelope.seal import Opening
 from edge.spool import SpooledImage
 from tests.envelope import party
 from tests.fuzz.doors import sealed_bulk
-from tests.malice.adversary import MEGABYTE, PLAIN, memory_within, restart_device
+from tests.malice.adversary import MEGABYTE, PLAIN, restart_device
+from tests.memory import memory_within
 from tests.transfer.duo import Duo
 from tests.world import DEVICE, RECEIVER
 

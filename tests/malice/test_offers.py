@@ -20,11 +20,11 @@ from tests.malice.adversary import (
     MEGABYTE,
     PLAIN,
     manifest,
-    memory_within,
     say_offer,
     signed_anew,
     under_way,
 )
+from tests.memory import memory_within
 from tests.transfer.duo import Duo
 from tests.world import DEVICE, RECEIVER, Hospital, UnhurriedTransport, bytes_of, connected, receiver_keyring
 

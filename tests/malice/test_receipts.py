@@ -9,7 +9,8 @@ import pytest
 from edge.envelope.sign import ReceiptStatus
 from edge.spool import SpooledImage
 from edge.transfer.messages import SignedReceipt, Topics, encode
-from tests.malice.adversary import MEGABYTE, PLAIN, memory_within, restart_device
+from tests.malice.adversary import MEGABYTE, PLAIN, restart_device
+from tests.memory import memory_within
 from tests.transfer.duo import Duo
 from tests.world import DEVICE, RECEIVER, UnhurriedTransport, device_keyring, receipt_for
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.catalogue import Delivered
+from edge.catalogue import Catalogue, Delivered
 from edge.config import ReceiverConfig
 from edge.keyring import ReceiverKeyring
 from edge.receiver import Receiver
@@ -62,12 +61,8 @@ class Hospital:
 
     def catalogue(self) -> list[Delivered]:
         """Return the catalogue, read beside the receiver that may be writing it."""
-        uri = f"file:{self.state / 'catalogue.sqlite'}?mode=ro"
-        connection = sqlite3.connect(uri, uri=True)
-        try:
-            return [Delivered(*row) for row in connection.execute("SELECT * FROM images ORDER BY rowid")]
-        finally:
-            connection.close()
+        with Catalogue.open_read_only(self.state / "catalogue.sqlite") as catalogue:
+            return catalogue.deliveries()
 
 
 class RunningReceiver(Running):
