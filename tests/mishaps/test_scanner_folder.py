@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 
 import pytest
 
@@ -11,7 +11,7 @@ from edge.intake.ledger import FileState
 from edge.records import SettledFile
 from edge.sealing import Sealer
 from edge.transport.memory import MemoryBroker, MemoryTransport
-from tests.world import Hospital, RunningDaemon, RunningReceiver, Site, png, until
+from tests.world import Hospital, RunningDaemon, RunningReceiver, Site, png, refuse_listing, until
 
 
 def test_a_file_that_is_gone_for_a_moment_is_carried_afterwards(
@@ -46,14 +46,7 @@ def test_once_does_not_call_it_done_when_a_part_of_the_folder_cannot_be_read(
 ) -> None:
     site.scan("a.png", png("a"))
     site.scan("closed/b.png", png("b"))
-    real = os.scandir
-
-    def scandir(path: object = ".") -> object:
-        if str(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied")
-        return real(path)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    refuse_listing(monkeypatch, site.scans / "closed", PermissionError(errno.EACCES, "Permission denied"))
     with RunningReceiver(hospital, MemoryTransport(broker)), pytest.raises(UnreadableFile, match="a part of"):
         site.run_once(broker)
     assert hospital.contents() == [png("a")]

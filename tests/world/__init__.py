@@ -7,7 +7,7 @@ Tests import from here, not from the modules below.
 """
 
 from tests.world.device import RunningDaemon, Site
-from tests.world.faults import cut, flip
+from tests.world.faults import cut, flip, refuse_listing
 from tests.world.hospital import Hospital, RunningReceiver
 from tests.world.keyrings import DEVICE, RECEIVER, device_keyring, receiver_keyring
 from tests.world.networks import SteadyFeatures, SteadyNetwork
@@ -37,6 +37,7 @@ __all__ = [
     "png",
     "receipt_for",
     "receiver_keyring",
+    "refuse_listing",
     "slow_dicom",
     "spool_image",
     "until",

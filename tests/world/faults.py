@@ -1,9 +1,11 @@
-"""What a bad disk does to a file."""
+"""What bad disks and bad shares do to files and folders."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+import pytest
 
 
 def cut(path: Path) -> None:
@@ -16,3 +18,15 @@ def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+def refuse_listing(monkeypatch: pytest.MonkeyPatch, folder: Path, error: OSError) -> None:
+    """Make one folder unlistable: the tests may run as root, whom no mode stops."""
+    real = os.scandir
+
+    def scandir(place: int | str | os.PathLike[str] = ".") -> object:
+        if not isinstance(place, int) and os.fspath(place) == os.fspath(folder):
+            raise error
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)

@@ -1,7 +1,5 @@
 """How tests look at a watched folder."""
 
-import os
-
 import pytest
 
 LONG = 60.0  # seconds; a test that waits so long has failed
@@ -26,15 +24,3 @@ def drain(watcher):
     """Use up what events are left of the preparation."""
     while watcher.wait(0.3):
         names(watcher)
-
-
-def refuse(monkeypatch, path, error):
-    """Make one folder unlistable: the tests may run as root, whom no mode stops."""
-    real = os.scandir
-
-    def scandir(place):
-        if not isinstance(place, int) and os.fspath(place) == os.fspath(path):
-            raise error
-        return real(place)
-
-    monkeypatch.setattr(os, "scandir", scandir)

@@ -6,7 +6,8 @@ import os
 import pytest
 
 from edge.intake.watch import DEFAULT_IGNORED, ListingReport, Watcher
-from tests.intake.watch.looking import names, refuse
+from tests.intake.watch.looking import names
+from tests.world import refuse_listing
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_a_file_that_goes_during_the_listing_is_left_out(watcher, folder):
 def test_an_unreadable_sub_folder_makes_the_listing_incomplete(watcher, folder, monkeypatch):
     (folder / "study").mkdir()
     (folder / "a.png").write_bytes(b"x")
-    refuse(monkeypatch, folder / "study", PermissionError(errno.EACCES, "no"))
+    refuse_listing(monkeypatch, folder / "study", PermissionError(errno.EACCES, "no"))
     assert names(watcher) == ["a.png"]
     assert watcher.report.unreadable == 1
     assert not watcher.complete

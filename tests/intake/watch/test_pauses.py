@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from edge.intake.watch import Watcher
-from tests.intake.watch.looking import LONG, drain, names, refuse, wait_until
+from tests.intake.watch.looking import LONG, drain, names, wait_until
+from tests.world import refuse_listing
 
 
 def test_a_missing_folder_is_paused_until_it_comes(tmp_path):
@@ -82,7 +83,7 @@ def test_an_unmounted_share_is_paused_not_empty(by_events, folder, monkeypatch):
     [(PermissionError(errno.EACCES, "no"), "may not be read"), (OSError(errno.ESTALE, "stale"), "does not answer")],
 )
 def test_an_unreadable_folder_is_paused(watcher, folder, monkeypatch, error, words):
-    refuse(monkeypatch, folder, error)
+    refuse_listing(monkeypatch, folder, error)
     assert names(watcher) == []
     assert words in watcher.pause_reason
     assert str(folder) not in watcher.pause_reason
@@ -93,7 +94,7 @@ def test_an_unreadable_folder_is_paused(watcher, folder, monkeypatch, error, wor
 
 def test_a_sub_folder_without_a_descriptor_for_it_is_a_pause_and_no_fault_of_the_folder(watcher, folder, monkeypatch):
     (folder / "study").mkdir()
-    refuse(monkeypatch, folder / "study", OSError(errno.EMFILE, "no"))
+    refuse_listing(monkeypatch, folder / "study", OSError(errno.EMFILE, "no"))
     names(watcher)
     assert "open files" in watcher.pause_reason
     assert not watcher.complete
