@@ -42,6 +42,8 @@ class Archive:
         self._incoming = store / _INCOMING
         durable.make_folder(store)
         self._mount = _mount_of(store)
+        self._identity = _identity(store)
+        self._dated: Path | None = None
         durable.make_folder(self._incoming)
         self._sweep()
         self.catalogue = Catalogue.open(catalogue)
@@ -65,11 +67,14 @@ class Archive:
         Raises:
             StorageError: the disk refused.
         """
-        if _mount_of(self._store) != self._mount:
-            # What was stored below a mount point would be hidden, though receipted, as soon as the share is back.
-            raise StorageError("the store is no longer mounted", hint="mount it again, or restart the receiver")
+        self._require_mount()
+        if not self._incoming.is_dir():
+            durable.make_folder(self._incoming)
         folder = self._incoming / os.urandom(8).hex()
-        durable.make_folder(folder)
+        try:
+            folder.mkdir(0o700)  # nothing in it has to survive a power cut
+        except OSError as error:
+            raise durable.storage_error(error) from error
         with ExitStack() as stack:
             try:
                 # It tells the other receivers of a group, whose store this may be too, that the folder is in use.
@@ -79,6 +84,14 @@ class Archive:
                 raise StorageError("another receiver of the group sweeps the store") from error
             stack.callback(_remove_folder, folder)
             yield folder
+
+    def _require_mount(self) -> None:
+        """Insist that the store is where it was: what is stored below a mount point is hidden once the share is back."""
+        identity = _identity(self._store)
+        if identity != self._identity:
+            if _mount_of(self._store) != self._mount:
+                raise StorageError("the store is no longer mounted", hint="mount it again, or restart the receiver")
+            self._identity = identity
 
     def _sweep(self) -> None:
         """Remove what an interrupted receiver left in `incoming`, but not what another one is storing just now."""
@@ -126,7 +139,9 @@ class Archive:
         device = envelope.manifest.device
         moment = metadata.capture.moment
         folder = self._store / device / f"{moment.year:04d}" / f"{moment.month:02d}" / f"{moment.day:02d}"
-        durable.make_folder(folder)
+        if folder != self._dated or not folder.is_dir():
+            durable.make_folder(folder)
+            self._dated = folder
         taken = {image.path for image in self.catalogue.with_content(metadata.sha256.hex(), device)}
         make_whole(plain, metadata.mtime_ns)
         for name in numbered(harmless_name(metadata.name) + suffix):
@@ -209,6 +224,15 @@ def make_whole(path: Path, mtime_ns: int) -> None:
             os.close(descriptor)
     except OSError as error:
         raise durable.storage_error(error) from error
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from every other one, also from the one beneath a mount; None where it is missing."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _mount_of(folder: Path) -> Path:

@@ -192,6 +192,7 @@ class Daemon:
 
     def close(self) -> None:
         """Let go of watcher and ledger."""
+        self._loader.close()
         self._watcher.close()
         self._ledger.close()
 

@@ -7,8 +7,10 @@ then comes from the image's secret; the image says so, and an alarm stands until
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Protocol, TypeVar
 
 from edge.chaos.parameters import parameters_from_features, parameters_from_outputs, parameters_from_secret
@@ -54,11 +56,12 @@ class FeatureSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What an image's cipher starts from, the features that travel with it, and what was odd, by code."""
+    """What an image's cipher starts from, the features that travel with it, what was odd, by code, and what it took."""
 
     parameters: ChaosParameters
     features: FeatureVector | None = None
     notes: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
 
 
 _Network = TypeVar("_Network")
@@ -99,7 +102,7 @@ class _Ward(Generic[_Network]):
 
 
 class Deriver:
-    """Derives what images' ciphers start from. One thread uses it; any thread may read `alarms`."""
+    """Derives what images' ciphers start from, one after the other. Threads may share it."""
 
     def __init__(
         self,
@@ -127,6 +130,7 @@ class Deriver:
         self._parameter_network = _Ward(load_parameters, ALARM_PARAMETERS)
         self._feature_network = _Ward(load_features, ALARM_FEATURES)
         self._pixels = pixels if features or self._hyper else None
+        self._lock = threading.Lock()
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -136,13 +140,20 @@ class Deriver:
 
     def load(self) -> None:
         """Load the networks that images will need."""
-        if not self._hyper:
-            self._parameter_network.load()
-        if self._pixels is not None:
-            self._feature_network.load()
+        with self._lock:
+            if not self._hyper:
+                self._parameter_network.load()
+            if self._pixels is not None:
+                self._feature_network.load()
 
     def derive(self, scan: Scan, secret: bytes) -> Derived:
         """Return what an image's cipher starts from."""
+        with self._lock:
+            start = time.perf_counter()
+            derived = self._derive(scan, secret)
+            return replace(derived, seconds=time.perf_counter() - start)
+
+    def _derive(self, scan: Scan, secret: bytes) -> Derived:
         features = self._features(scan)
         notes = (NOTE_NO_FEATURES,) if features is None and self._pixels is not None else ()
         if self._hyper:

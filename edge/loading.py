@@ -1,5 +1,7 @@
 """Files in: listing > settle > read > encipher > seal > spool, each step recorded in the ledger.
 
+While one file is sealed, the next one is read: that writes nothing, and waits for other things than the disk.
+
 The rule kept here: the listing is the truth, whatever events said. A retryable error waits and keeps, any other
 quarantines and goes on; what the disk or the machine refuses is held back, whole, and named in `alarms` until it works
 again. Logs never name a file.
@@ -12,14 +14,15 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import BinaryIO, Final
 
+from edge.ahead import Ahead
 from edge.config import DeviceConfig
 from edge.encrypt import Entropy
 from edge.envelope.sign import SignedEnvelope
 from edge.errors import EdgeError, FileTooLarge, IncompleteFile, IntakeError, SpoolFull, StorageError, UnreadableFile
-from edge.intake.image import Inspection
 from edge.intake.ledger import FileState, ImageFacts, Ledger, LedgerEntry
 from edge.intake.opening import hash_file
 from edge.intake.settle import FoundFile, Settler, StuckFile
@@ -27,7 +30,7 @@ from edge.intake.states import CARRIED, UNREADABLE
 from edge.intake.watch import Watcher
 from edge.intake.worker import FAILURES
 from edge.records import SettledFile
-from edge.sealing import Sealed, Sealer
+from edge.sealing import Prepared, Sealed, Sealer
 from edge.spool import Origin, Spool, SpooledImage
 
 _LOG = logging.getLogger(__name__)
@@ -36,6 +39,9 @@ _ONCE_STUCK_LOOKS: Final = 4
 _REFUSALS_MAX: Final = 4
 """After so many files in a row that the disk or the machine refused, the others wait for the next look too."""
 
+_BEGUN_MAX: Final = 2
+"""Files that are begun: one that is sealed, and one that is read."""
+
 ALARM_PAUSED: Final = "folder-paused"
 ALARM_PARTLY: Final = "folder-partly-unreadable"
 ALARM_EVENTS: Final = "events-unavailable"
@@ -43,8 +49,12 @@ ALARM_STUCK: Final = "files-stuck"
 ALARM_QUARANTINED: Final = "files-quarantined"
 
 
+_Reading = Future[Prepared | None] | None
+"""What is being learnt of a file; nothing where it is not to be carried, or not any more."""
+
+
 class Loader:
-    """Bring the files of one folder into the spool. One thread uses it."""
+    """Bring the files of one folder into the spool. One thread uses it, and it has one of its own for reading ahead."""
 
     def __init__(
         self,
@@ -76,6 +86,7 @@ class Loader:
             stuck_after = min(stuck_after, _ONCE_STUCK_LOOKS * config.watch.settle)
         self._settler = Settler(interval=config.watch.settle, stuck_after=stuck_after)
         self._held: dict[str, SettledFile] = {}
+        self._ahead = Ahead("reading")
         self._again: deque[str] = deque()
         self._refusal: StorageError | None = None
         self._overflows = 0
@@ -83,6 +94,10 @@ class Loader:
         self.paused = ""
         self.watching = ""
         self.next_look: float | None = None
+
+    def close(self) -> None:
+        """Begin no more reading."""
+        self._ahead.close()
 
     def look_again(self, relative: str) -> None:
         """Carry the file of this relative path once more, if it is still there. Any thread may call this."""
@@ -180,14 +195,18 @@ class Loader:
         refused = 0
         # Thousands of files take hours to carry: the folder is looked at meanwhile, as often as it is promised.
         listed_again_at = self._clock() + self._config.watch.rescan
-        for file in list(self._held.values()):
-            if stop.is_set() or refused >= _REFUSALS_MAX or self._clock() >= listed_again_at:
+        files = iter(list(self._held.values()))
+        begun: deque[tuple[SettledFile, _Reading]] = deque()
+        while not stop.is_set() and refused < _REFUSALS_MAX and self._clock() < listed_again_at:
+            while len(begun) < _BEGUN_MAX and (file := next(files, None)) is not None:
+                if too_large is None or file.size < too_large:
+                    begun.append((file, self._begin(file)))
+            if not begun:
                 break
             self._on_turn()
-            if too_large is not None and file.size >= too_large:
-                continue
+            file, reading = begun.popleft()
             try:
-                self._carry(file)
+                self._carry(file, reading)
             except SpoolFull as error:
                 refusal = refusal or error
                 too_large = file.size
@@ -202,27 +221,49 @@ class Loader:
                 del self._held[file.relative]
         return refusal
 
-    def _carry(self, file: SettledFile, *, incomplete: bool = False) -> None:
+    def _begin(self, file: SettledFile, *, incomplete: bool = False) -> _Reading:
+        """Begin to read a file that is to be carried; what keeps it from that is raised by the future."""
+        try:
+            entry = self._ledger.observe(file, now=self._timestamp())
+            carried = entry.state in CARRIED and not entry.lost and not entry.unread
+            if carried or (entry.state is FileState.IGNORED and not self._carries_unknown):
+                return None
+            # Before the file is read: nothing else would come of it while there is no room.
+            self._spool.require_room(file.size)
+        except EdgeError as error:
+            refused: Future[Prepared | None] = Future()
+            refused.set_exception(error)
+            return refused
+        return self._ahead.do(lambda: self._read(file, incomplete=incomplete))
+
+    def _read(self, file: SettledFile, *, incomplete: bool) -> Prepared | None:
+        """Learn all that sealing needs to know of a file; None where it is no image to carry. It writes nothing."""
+        inspection = self._sealer.inspect(file, incomplete=incomplete)
+        for failure in FAILURES.intersection(inspection.notes):
+            _LOG.warning("a file is carried without its metadata: %s", failure)
+        if not inspection.known and not self._carries_unknown:
+            return None
+        if file.size > self._config.limits.image_bytes:
+            raise FileTooLarge("the file is over the size limit")
+        sha256, entropy = hash_file(file), Entropy.draw(secrets.token_bytes)
+        # What came back, as it does where a share numbers its files anew, is most likely not sealed once more.
+        return self._sealer.prepare(file, inspection, sha256, entropy, derive=not self._ledger.knows(sha256))
+
+    def _carry(self, file: SettledFile, reading: _Reading) -> None:
         """Bring one settled file into the spool, or say why not.
 
         Raises:
             SpoolFull: there is no room for it now.
             StorageError: the disk or the machine refuses now.
         """
+        if reading is None:
+            return
         try:
-            entry = self._ledger.observe(file, now=self._timestamp())
-            carried = entry.state in CARRIED and not entry.lost and not entry.unread
-            if carried or (entry.state is FileState.IGNORED and not self._carries_unknown):
-                return
-            # Before the file is read: nothing else would come of it while there is no room.
-            self._spool.require_room(file.size)
-            inspection = self._sealer.inspect(file, incomplete=incomplete)
-            for failure in FAILURES.intersection(inspection.notes):
-                _LOG.warning("a file is carried without its metadata: %s", failure)
-            if inspection.known or self._carries_unknown:
-                self._seal(file, inspection)
-            else:
+            prepared = reading.result()
+            if prepared is None:
                 self._ledger.ignore(file, reason="unknown-format", now=self._timestamp())
+            else:
+                self._seal(file, prepared)
         except StorageError:
             raise
         except EdgeError as error:
@@ -231,34 +272,33 @@ class Loader:
             _LOG.error("a file met a defect: %s", type(error).__name__)
             self._ledger.quarantine(file, reason="internal-error", now=self._timestamp())
 
-    def _seal(self, file: SettledFile, inspection: Inspection) -> None:
-        if file.size > self._config.limits.image_bytes:
-            raise FileTooLarge("the file is over the size limit")
-        sha256 = hash_file(file)
+    def _seal(self, file: SettledFile, prepared: Prepared) -> None:
+        sha256, image_id = prepared.scan.sha256, prepared.entropy.image_id
         known = self._ledger.recognise(file, sha256, now=self._timestamp())
         if known is not None and not known.lost:
             self._on_known(known, file)
             return
+        # The file before it may have taken what room there was when this one was begun.
+        self._spool.require_room(file.size)
         entry = self._ledger.find(file)
         if known is not None or (entry is not None and entry.unread):
             self._ledger.advance(file, FileState.SEEN, now=self._timestamp())
         self._ledger.advance(file, FileState.SETTLED, now=self._timestamp())
-        sequence = self._ledger.next_sequence()
-        entropy = Entropy.draw(secrets.token_bytes)
+        sequence = self._ledger.next_sequence(durable=False)
         sealed: list[Sealed] = []
 
         def write(sink: BinaryIO) -> SignedEnvelope:
-            sealed.append(self._sealer.seal(file, inspection, sink, sequence=sequence, entropy=entropy, sha256=sha256))
+            sealed.append(self._sealer.seal(prepared, sink, sequence=sequence))
             return sealed[0].envelope
 
-        image = self._spool.put(sequence, entropy.image_id, Origin.of(file, sha256), write)
+        image = self._spool.put(sequence, image_id, Origin.of(file, sha256), write)
         try:
             self._ledger.advance(file, FileState.SEALED, now=self._timestamp(), facts=_facts(sealed[0]))
         except EdgeError:
             # The file will be sealed once more; nobody has heard of this image, and two of one file must not be kept.
             self._spool.discard(image)
             raise
-        _LOG.info("image %s sealed", entropy.image_id.hex())
+        _LOG.info("image %s sealed", image_id.hex())
         self._on_sealed(sealed[0], image)
 
     def _on_error(self, file: SettledFile, error: EdgeError) -> None:
@@ -293,7 +333,7 @@ class Loader:
 
     def _carry_incomplete(self, file: SettledFile) -> None:
         try:
-            self._carry(file, incomplete=True)
+            self._carry(file, self._begin(file, incomplete=True))
         except StorageError as error:
             if not error.retryable:
                 raise

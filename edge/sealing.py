@@ -1,7 +1,7 @@
-"""One settled file's way into a sealed image: read > metadata image > model > parameters > encipher > seal > sign.
+"""One settled file's way into a sealed image: read > metadata image > model > parameters | encipher > seal > sign.
 
-Used by the daemon, which writes into the spool, and by `edge-encryptor encrypt`, which writes beside. The clock and all
-random values come in.
+What stands before the bar writes nothing and can be done while the file before is still being written. Used by the daemon,
+which writes into the spool, and by `edge-encryptor encrypt`, which writes beside. The clock and all random values come in.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 from edge import encrypt
 from edge.clock import WallClock
 from edge.config import DeviceConfig
-from edge.deriving import Deriver
+from edge.deriving import Derived, Deriver
 from edge.encrypt import Entropy, Sender, Source
 from edge.envelope.sign import SignedEnvelope
 from edge.errors import PixelsUnavailable
@@ -44,13 +44,24 @@ NOTE_NO_PIXELS: Final = "pixels-unavailable"
 NOTE_CLOCK_WRONG: Final = "clock-wrong"
 
 
-@dataclass(slots=True)
-class StageTimes:
-    """Seconds that each stage took."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that is known of a file before it is enciphered. The random values are its own: it is sealed once at most.
 
-    read: float = 0.0
-    model: float = 0.0
-    seal: float = 0.0
+    `derived` is missing where it may not be needed.
+    """
+
+    scan: Scan
+    entropy: Entropy
+    derived: Derived | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Seconds that the networks took, and what came after them."""
+
+    model: float
+    seal: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +72,11 @@ class Sealed:
     parameters: ChaosParameters
     envelope: SignedEnvelope
     domain: Domain
-    times: StageTimes = field(default_factory=StageTimes)
+    times: StageTimes
 
 
 class Sealer:
-    """Turn settled files into sealed images. One thread uses it."""
+    """Turn settled files into sealed images. One thread seals; another one may inspect and prepare meanwhile."""
 
     def __init__(
         self,
@@ -135,28 +146,25 @@ class Sealer:
             inspection = replace(inspection, notes=(*inspection.notes, NOTE_CLOCK_WRONG))
         return inspection
 
-    def seal(
-        self,
-        file: SettledFile,
-        inspection: Inspection,
-        sink: BinaryIO,
-        *,
-        sequence: int,
-        entropy: Entropy,
-        sha256: bytes,
-    ) -> Sealed:
-        """Encipher, seal and sign `file`, whose content has this SHA-256, into `sink`.
+    def prepare(
+        self, file: SettledFile, inspection: Inspection, sha256: bytes, entropy: Entropy, *, derive: bool = True
+    ) -> Prepared:
+        """Say what is known of a file whose content has this SHA-256, and with `derive` what its cipher starts from."""
+        scan = _scan(file, inspection, sha256)
+        return Prepared(scan, entropy, self._deriver.derive(scan, entropy.secret) if derive else None)
+
+    def seal(self, prepared: Prepared, sink: BinaryIO, *, sequence: int) -> Sealed:
+        """Encipher, seal and sign a file into `sink`.
 
         Raises:
             ChangedWhileRead, VanishedFile, UnreadableFile: a later look can help.
             CipherError, EnvelopeError, StorageError: as the stages say.
         """
-        times = StageTimes()
-        scan = _scan(file, inspection, sha256)
-        with _timed(times, "model"):
-            derived = self._deriver.derive(scan, entropy.secret)
-        scan = replace(scan, notes=(*scan.notes, *derived.notes))
-        with _timed(times, "seal"), self._plain(scan) as (source, pixels, scan):
+        entropy = prepared.entropy
+        derived = prepared.derived or self._deriver.derive(prepared.scan, entropy.secret)
+        scan = replace(prepared.scan, notes=(*prepared.scan.notes, *derived.notes))
+        start = time.perf_counter()
+        with self._plain(scan) as (source, pixels, scan):
             envelope = encrypt.encrypt(
                 source,
                 sink,
@@ -170,6 +178,7 @@ class Sealer:
                 sequence=sequence,
                 issued_at=self._wall.seconds(),
             )
+        times = StageTimes(model=derived.seconds, seal=time.perf_counter() - start)
         domain = Domain.FILE if pixels is None else Domain.PIXELS
         return Sealed(scan=scan, parameters=derived.parameters, envelope=envelope, domain=domain, times=times)
 
@@ -265,12 +274,3 @@ def _scan(file: SettledFile, inspection: Inspection, sha256: bytes) -> Scan:
         height=inspection.height,
         notes=inspection.notes,
     )
-
-
-@contextmanager
-def _timed(times: StageTimes, stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        setattr(times, stage, getattr(times, stage) + time.perf_counter() - start)

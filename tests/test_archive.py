@@ -221,14 +221,14 @@ def test_what_was_placed_before_a_crash_is_durable_before_it_is_recorded(
 def test_a_folder_that_another_receiver_took_for_a_left_one_does_not_count_against_the_image(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = durable.make_folder
+    real = durable.lock_folder
 
-    def swept(folder: Path) -> None:
-        real(folder)
+    def swept(folder: Path) -> object:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return real(folder)
 
-    monkeypatch.setattr(durable, "make_folder", swept)
+    monkeypatch.setattr(durable, "lock_folder", swept)
     with pytest.raises(StorageError) as caught, archive.incoming():
         pass
     assert caught.value.retryable
@@ -320,6 +320,8 @@ def test_nothing_is_stored_below_a_mount_point_whose_share_is_gone(
     monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "store" or ismount(path))
     with opened(tmp_path, catalogue="other") as mounted:
         monkeypatch.setattr(os.path, "ismount", ismount)
+        (tmp_path / "store").rename(tmp_path / "share")
+        (tmp_path / "store" / ".incoming").mkdir(parents=True)
         with pytest.raises(StorageError):
             deliver(mounted, b"plain")
     assert files_in(tmp_path / "store") == {}
@@ -330,14 +332,35 @@ def test_images_are_not_stored_below_a_mount_point_whose_share_is_gone(
 ) -> None:
     share, ismount, mounted = (tmp_path / "share").resolve(), os.path.ismount, True
     monkeypatch.setattr(os.path, "ismount", lambda path: mounted if Path(path) == share else ismount(path))
-    with opened(share) as archive:
+    with opened(share, catalogue="../catalogue") as archive:
         deliver(archive, b"first", label="a")
         mounted = False
+        share.rename(tmp_path / "gone")
+        (share / "store" / ".incoming").mkdir(parents=True)
         with pytest.raises(StorageError, match="mounted"):
             deliver(archive, b"second", label="b")
+        assert files_in(share / "store") == {}
         mounted = True
+        shutil.rmtree(share)
+        (tmp_path / "gone").rename(share)
         deliver(archive, b"second", label="b")
     assert sorted(files_in(share / "store").values()) == [b"first", b"second"]
+
+
+def test_a_store_whose_share_was_mounted_anew_is_the_same_store(archive: Archive, tmp_path: Path) -> None:
+    deliver(archive, b"before", label="a")
+    shutil.copytree(tmp_path / "store", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "store")
+    (tmp_path / "copy").rename(tmp_path / "store")
+    deliver(archive, b"after", label="b")
+    assert sorted(files_in(tmp_path / "store").values()) == [b"after", b"before"]
+
+
+def test_a_store_that_is_removed_under_a_running_receiver_is_made_anew(archive: Archive, tmp_path: Path) -> None:
+    deliver(archive, b"before", label="a")
+    shutil.rmtree(tmp_path / "store")
+    deliver(archive, b"after", label="b")
+    assert list(files_in(tmp_path / "store").values()) == [b"after"]
 
 
 def test_the_store_may_be_removed_and_begun_anew(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from hashlib import shake_256
+from operator import mul
 
 from edge.errors import ParametersOutOfRange
 from edge.protocol import PATTERN_BYTES
@@ -65,8 +66,12 @@ def fold(values: bytes, count: int) -> tuple[float, ...]:
     """
     if len(values) != OUTPUTS or not 1 <= count <= MOST_NUMBERS:
         raise ParametersOutOfRange("the network's outputs cannot be folded into parameters")
-    mixes = (sum(a * v for a, v in zip(row, values, strict=True)) & WORD_MASK for row in MULTIPLIERS[:count])
-    return tuple((mix >> UNIT_SHIFT) * UNIT for mix in mixes)
+    return tuple(_fold_with(row, values) for row in MULTIPLIERS[:count])
+
+
+def _fold_with(row: tuple[int, ...], values: bytes) -> float:
+    mix: int = sum(map(mul, row, values)) & WORD_MASK
+    return (mix >> UNIT_SHIFT) * UNIT
 
 
 def parameters_from_outputs(chaotic_map: MapName, outputs: NetworkOutputs) -> ChaosParameters:

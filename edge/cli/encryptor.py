@@ -323,19 +323,11 @@ def _seal_beside(sealer: Sealer, ledger: Ledger, path: Path, output: Path) -> Pa
     if not path.is_file():
         raise UsageError("this is not a file")
     file = SettledFile(path, path.name, details.st_size, details.st_mtime_ns, details.st_ino, details.st_dev)
-    inspection = sealer.inspect(file)
-    entropy = Entropy.draw(secrets.token_bytes)
+    prepared = sealer.prepare(file, sealer.inspect(file), hash_file(file), Entropy.draw(secrets.token_bytes))
     target = output / f"{path.name}.sealed"
     try:
         with durable.atomic_file(target, overwrite=False) as sink:
-            sealer.seal(
-                file,
-                inspection,
-                sink,
-                sequence=ledger.next_sequence(),
-                entropy=entropy,
-                sha256=hash_file(file),
-            )
+            sealer.seal(prepared, sink, sequence=ledger.next_sequence())
     except FileExistsError as error:
         raise UsageError("a sealed file of that name exists already", hint="choose another --output") from error
     return target

@@ -5,7 +5,9 @@ r"""Keep every file that the device knows in exactly one state, across crashes a
        ignored, stuck
 
 SQLite in WAL mode with synchronous=FULL: when a method returns, what it did survives a power cut; each method is one
-transaction. Steps that are not in `STEPS` are refused. The ledger can be rebuilt from the spool (`restore`).
+transaction. The steps to settled, offered and disposed are not synced: whatever a power cut takes back of them is found and
+done again, and SD cards wear by syncs. Steps that are not in `STEPS` are refused. The ledger can be rebuilt from the spool
+(`restore`).
 
 A row is one content of one file: relative path, inode, size and mtime. Paths are kept as bytes, because file names need
 not be UTF-8; inodes and mtimes as decimal text, because both can exceed SQLite's 63 bits. It holds file names and
@@ -45,6 +47,9 @@ _COLUMNS: Final = (
     "relative, inode, size, mtime_ns, state, reason, hint, image_id, sequence, sha256, sealed_bytes, captured, "
     "capture_source, network, map, domain, first_seen, changed"
 )
+_SAME_FILE: Final = "relative = ? AND inode = ? AND size = ? AND mtime_ns = ?"
+_NOT_SYNCED: Final = frozenset({FileState.SETTLED, FileState.OFFERED, FileState.DISPOSED})
+"""Steps that may be lost: the file settles, is offered, or is disposed of once more."""
 
 
 class Ledger:
@@ -58,6 +63,9 @@ class Ledger:
     def __init__(self, file: LedgerFile, reserve: Reserve | None = None) -> None:
         self._file = file
         self._reserve = reserve
+        # Counted along by the one process that writes: counting the rows of 100,000 files for every one of them takes longer
+        # than sealing it. None where they must be counted.
+        self._tally: dict[FileState, int] | None = None
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -122,8 +130,11 @@ class Ledger:
         Raises:
             StorageError: the disk refused.
         """
-        self.observe_all([file], now=now)
-        entry = self.find(file)
+        with self._file.lock:
+            entry = self.find(file)
+            if entry is None:
+                self.observe_all([file], now=now)
+                entry = self.find(file)
         if entry is None:
             raise EdgeError("a row of the ledger vanished between two statements")
         return entry
@@ -136,8 +147,11 @@ class Ledger:
         """
         with self._file.lock:
             # Nothing is written, and so nothing synced, while nothing is new.
-            new = {_identity(file): file for file in files if self._row_id(file) is None}
+            listed = {_identity(file): file for file in files}
+            known = self._file.select_each(f"SELECT 1 FROM files WHERE {_SAME_FILE}", listed)  # noqa: S608 - constants
+            new = {key: file for (key, file), rows in zip(listed.items(), known, strict=True) if not rows}
             if new:
+                self._tally = None
                 with self._file.transaction() as connection:
                     for file in new.values():
                         self._insert_or_supersede(connection, file, now)
@@ -179,11 +193,13 @@ class Ledger:
             StorageError: the disk refused.
         """
         states = _listed((FileState.SEEN, FileState.STUCK))
-        rows = self._file.select(f"SELECT id, relative FROM files WHERE state IN {states}")  # noqa: S608 - constants
-        gone = [(row,) for row, relative in rows if os.fsdecode(relative) not in present]
-        if gone:
-            with self._file.transaction() as connection:
-                connection.executemany("DELETE FROM files WHERE id = ?", gone)
+        with self._file.lock:
+            rows = self._file.select(f"SELECT id, relative FROM files WHERE state IN {states}")  # noqa: S608 - constants
+            gone = [(row,) for row, relative in rows if os.fsdecode(relative) not in present]
+            if gone:
+                self._tally = None
+                with self._file.transaction() as connection:
+                    connection.executemany("DELETE FROM files WHERE id = ?", gone)
         return len(gone)
 
     def recognise(self, file: FileVersion, sha256: bytes, *, now: str) -> LedgerEntry | None:
@@ -195,21 +211,23 @@ class Ledger:
         Raises:
             StorageError: the disk refused.
         """
-        own = self.find(file)
-        if own is not None and own.state in CARRIED:
-            return own if own.sha256 == sha256 else None
-        known = self._file.select(
-            f"SELECT id FROM files WHERE relative = ? AND sha256 = ? AND state IN {_listed(CARRIED)} "  # noqa: S608
-            "ORDER BY id DESC LIMIT 1",
-            (os.fsencode(file.relative), sha256),
-        )
-        if not known:
-            return None
-        row = known[0][0]
-        with self._file.transaction() as connection:
-            connection.execute("DELETE FROM files WHERE id = ?", (self._row_id(file),))
-            self._take_over(connection, row, file, now)
-        return self._entry(row)
+        with self._file.lock:
+            own = self.find(file)
+            if own is not None and own.state in CARRIED:
+                return own if own.sha256 == sha256 else None
+            known = self._file.select(
+                f"SELECT id FROM files WHERE relative = ? AND sha256 = ? AND state IN {_listed(CARRIED)} "  # noqa: S608
+                "ORDER BY id DESC LIMIT 1",
+                (os.fsencode(file.relative), sha256),
+            )
+            if not known:
+                return None
+            row = known[0][0]
+            self._tally = None
+            with self._file.transaction() as connection:
+                connection.execute("DELETE FROM files WHERE id = ?", (self._row_id(file),))
+                self._take_over(connection, row, file, now)
+            return self._entry(row)
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -255,10 +273,7 @@ class Ledger:
         facts: ImageFacts | None = None,
     ) -> LedgerEntry:
         with self._file.lock:
-            row = self._row_id(key)
-            if row is None:
-                raise EdgeError("the ledger does not know this file")
-            before = self._entry(row)
+            row, before = self._known(key)
             if facts is not None and before.image_id not in {None, facts.image_id}:
                 raise EdgeError("the file has another image already")
             if before.state is state and before.reason == reason:
@@ -269,12 +284,17 @@ class Ledger:
                 raise EdgeError("the file has newer content by now", hint="that is carried; this cannot be read again")
             if state is FileState.SEALED and facts is None and before.image_id is None:
                 raise EdgeError("a file without an image cannot be sealed")
-            with self._file.transaction() as connection:
+            tally, self._tally = self._tally, None
+            with self._file.transaction(durable=state not in _NOT_SYNCED) as connection:
                 if state is FileState.SEEN:
                     self._write_facts(connection, row, None)
                 if facts is not None:
                     self._write_facts(connection, row, facts)
                 self._enter(connection, row, state, now=now, reason=reason, hint=hint)
+            if tally is not None:
+                tally[before.state] -= 1
+                tally[state] += 1
+            self._tally = tally
             return self._entry(row)
 
     def _has_newer(self, row: int, entry: LedgerEntry) -> bool:
@@ -322,6 +342,7 @@ class Ledger:
             if known is not None:
                 return known
             facts = ImageFacts(image_id=image_id, sequence=sequence, sha256=sha256, sealed_bytes=sealed_bytes)
+            self._tally = None
             with self._file.transaction() as connection:
                 row = self._row_id(file)
                 if row is None:
@@ -336,14 +357,17 @@ class Ledger:
 
     # --- sequence numbers -------------------------------------------------------------------------------------------
 
-    def next_sequence(self) -> int:
+    def next_sequence(self, *, durable: bool = True) -> int:
         """Return the next sequence number of this device, from 1; it is durable before it is returned, never reused.
+
+        With `durable` false a power cut may take it back: for an image that nobody hears of before it is in the spool and
+        its step to sealed is recorded, both of which make the number durable.
 
         Raises:
             StorageError: the disk refused.
         """
         with self._file.lock:
-            with self._file.transaction() as connection:
+            with self._file.transaction(durable=durable) as connection:
                 [(value,)] = connection.execute(
                     "UPDATE counters SET value = value + 1 WHERE name = 'sequence' RETURNING value"
                 ).fetchall()
@@ -364,14 +388,17 @@ class Ledger:
 
     def find(self, file: FileVersion) -> LedgerEntry | None:
         """Return the row of exactly this content of this file."""
-        with self._file.lock:
-            row = self._row_id(file)
-            return None if row is None else self._entry(row)
+        found = self._entries(f"WHERE {_where(file)}", _values(file))
+        return found[0] if found else None
 
     def by_image(self, image_id: str) -> LedgerEntry | None:
         """Return the row of an image, by its id in hexadecimal."""
         found = self._entries("WHERE image_id = ?", (image_id,))
         return found[0] if found else None
+
+    def knows(self, sha256: bytes) -> bool:
+        """Say whether any file was sealed with this content."""
+        return bool(self._file.select("SELECT 1 FROM files WHERE sha256 = ? LIMIT 1", (sha256,)))
 
     def by_hash(self, sha256: bytes) -> tuple[LedgerEntry, ...]:
         """Return the rows of every file that was sealed with this content, oldest first."""
@@ -387,10 +414,14 @@ class Ledger:
 
     def counts(self) -> dict[FileState, int]:
         """Return how many files are in each state; together they are all files the device accounts for."""
-        counts = dict.fromkeys(FileState, 0)
-        counts.update(
-            {FileState(state): n for state, n in self._file.select("SELECT state, count(*) FROM files GROUP BY state")}
-        )
+        with self._file.lock:
+            if self._tally is not None:
+                return dict(self._tally)
+            counts = dict.fromkeys(FileState, 0)
+            rows = self._file.select("SELECT state, count(*) FROM files GROUP BY state")
+            counts.update({FileState(state): number for state, number in rows})
+            if self._reserve is not None:  # this is the process that writes
+                self._tally = dict(counts)
         return counts
 
     def history(self, key: FileVersion | str) -> tuple[LedgerEvent, ...]:
@@ -402,13 +433,20 @@ class Ledger:
         return tuple(LedgerEvent(FileState(state), reason, at) for state, reason, at in rows)
 
     def _row_id(self, key: FileVersion | str) -> int | None:
-        if isinstance(key, str):
-            found = self._file.select("SELECT id FROM files WHERE image_id = ?", (key,))
-        else:
-            found = self._file.select(
-                "SELECT id FROM files WHERE relative = ? AND inode = ? AND size = ? AND mtime_ns = ?", _identity(key)
-            )
+        found = self._file.select(f"SELECT id FROM files WHERE {_where(key)}", _values(key))  # noqa: S608 - constants
         return int(found[0][0]) if found else None
+
+    def _known(self, key: FileVersion | str) -> tuple[int, LedgerEntry]:
+        """Return the number of a row, and the row.
+
+        Raises:
+            EdgeError: there is none.
+        """
+        found = self._file.select(f"SELECT id, {_COLUMNS} FROM files WHERE {_where(key)}", _values(key))  # noqa: S608
+        if not found:
+            raise EdgeError("the ledger does not know this file")
+        row, *columns = found[0]
+        return row, LedgerEntry.of_row(columns)
 
     def _entry(self, row: int) -> LedgerEntry:
         return self._entries("WHERE id = ?", (row,))[0]
@@ -416,6 +454,14 @@ class Ledger:
     def _entries(self, rest: str, values: tuple[object, ...]) -> tuple[LedgerEntry, ...]:
         rows = self._file.select(f"SELECT {_COLUMNS} FROM files {rest}", values)  # noqa: S608 - constants
         return tuple(LedgerEntry.of_row(row) for row in rows)
+
+
+def _where(key: FileVersion | str) -> str:
+    return "image_id = ?" if isinstance(key, str) else _SAME_FILE
+
+
+def _values(key: FileVersion | str) -> tuple[object, ...]:
+    return (key,) if isinstance(key, str) else _identity(key)
 
 
 def _identity(file: FileVersion) -> tuple[bytes, str, int, str]:

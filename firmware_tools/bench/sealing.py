@@ -142,15 +142,11 @@ class SealBench:
         if self._image is not None:
             self._spool.discard(self._image)
         self._sequence += 1
-        inspection = self._sealer.inspect(self._file)
-        sha256 = hash_file(self._file)
-        entropy = Entropy.draw(secrets.token_bytes)
+        sha256, entropy = hash_file(self._file), Entropy.draw(secrets.token_bytes)
+        prepared = self._sealer.prepare(self._file, self._sealer.inspect(self._file), sha256, entropy)
 
         def write(sink: BinaryIO) -> SignedEnvelope:
-            sealed = self._sealer.seal(
-                self._file, inspection, sink, sequence=self._sequence, entropy=entropy, sha256=sha256
-            )
-            return sealed.envelope
+            return self._sealer.seal(prepared, sink, sequence=self._sequence).envelope
 
         self._image = self._spool.put(self._sequence, entropy.image_id, Origin.of(self._file, sha256), write)
 

@@ -120,9 +120,9 @@ class _WayBench:
 
     def seal(self) -> None:
         sink = io.BytesIO()
-        inspection = self._sealer.inspect(self._file)
         entropy = Entropy.draw(secrets.token_bytes)
-        self._sealed = self._sealer.seal(self._file, inspection, sink, sequence=1, entropy=entropy, sha256=self._sha256)
+        prepared = self._sealer.prepare(self._file, self._sealer.inspect(self._file), self._sha256, entropy)
+        self._sealed = self._sealer.seal(prepared, sink, sequence=1)
         self.added = len(sink.getvalue()) - self._file.size
 
     def quality(self, pixels: NDArray[Any]) -> Iterator[Figure]:

@@ -1,5 +1,6 @@
 """Every file is in exactly one state, over restarts, crashes and other processes; illegal steps are refused."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -342,6 +343,53 @@ def test_the_file_is_for_its_owner_only_and_syncs_every_commit(ledger, tmp_path)
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     assert ledger._file.select("PRAGMA synchronous") == [(2,)]
     assert ledger._file.select("PRAGMA journal_mode") == [("wal",)]
+
+
+def test_only_the_steps_that_may_be_lost_are_not_synced(ledger):
+    said = []
+    ledger._file._connection.set_trace_callback(said.append)
+
+    def is_synced(act, *values, **options):
+        said.clear()
+        act(*values, **options)
+        assert said.count("COMMIT") == 1
+        return "PRAGMA synchronous = NORMAL" not in said
+
+    assert is_synced(ledger.observe, FILE, now=T0)
+    synced = [
+        state
+        for state in PROGRESS
+        if is_synced(ledger.advance, FILE, state, now=T0, facts=FACTS if state is FileState.SEALED else None)
+    ]
+    assert synced == [FileState.SEALED, FileState.RECEIPTED]
+    assert is_synced(ledger.next_sequence)
+    assert not is_synced(ledger.next_sequence, durable=False)
+    assert ledger._file.select("PRAGMA synchronous") == [(2,)]
+
+
+@settings(max_examples=30)
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([*FileState, "recognise", "forget", "restore"]))),
+)
+def test_what_is_counted_along_is_what_there_is(steps, tmp_path_factory):
+    path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
+    with Ledger.open(path) as ledger, Ledger.open_read_only(path) as reader:
+        for number, what in steps:
+            file = Version(relative=f"{number % 2}.png", inode=number)
+            facts = replace(FACTS, image_id=f"{number:032x}", sequence=number)
+            ledger.observe(file, now=T0)
+            with contextlib.suppress(EdgeError):
+                match what:
+                    case "recognise":
+                        ledger.recognise(file, FACTS.sha256, now=T1)
+                    case "forget":
+                        ledger.forget_vanished({"0.png"})
+                    case "restore":
+                        known = {"sequence": number, "sha256": FACTS.sha256, "sealed_bytes": 1, "now": T1}
+                        ledger.restore(file, image_id=facts.image_id, **known)
+                    case _:
+                        step(ledger, what, file, facts)
+            assert ledger.counts() == reader.counts()
 
 
 @pytest.mark.parametrize("content", [b"not a database, not at all" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
