@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from edge import protocol
@@ -31,6 +31,7 @@ from edge.spool import Spool, SpooledImage
 from edge.transfer import messages
 from edge.transfer.line import Line
 from edge.transfer.messages import Offer, SignedReceipt, Topics, Want
+from edge.transfer.offers import Offered, Offers
 from edge.transfer.pace import Pace
 from edge.transfer.sparing import SparingLog
 from edge.transport.base import Message, Transport, publish_packet_bytes
@@ -60,24 +61,6 @@ _HINTS: Final = {
     ALARM_UNANSWERED: "images are offered and do not arrive: check that the receiver runs, and the broker's access list; "
     "a broker may deny in silence (docs/broker.md)",
 }
-
-
-@dataclass(slots=True)
-class _Outstanding:
-    """An image that has been offered, or is about to be. Times are those of a monotonic clock, in seconds."""
-
-    image: SpooledImage
-    urgent: bool
-    interval: float
-    offer_at: float
-    chunk_bytes: int = 0
-    wanted: bool = False  # on this connection
-    turn: int = 0  # the number of its last chunk among all that were sent
-    held: bool = False  # its chunks have been kept back for an urgent image
-    reached: int = -1  # the least chunk that was lacking when it was last asked for
-    fruitless: int = 0  # offers and wants since it last got any further
-    served: int = 0  # chunks since the image was last known to be whole
-    pending: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
 
 @dataclass(slots=True)
@@ -147,7 +130,6 @@ class SendLoop:
         self._receiver_ids = {trusted.id for trusted in receivers.values()}
         self._topics = topics
         self._chunk_bytes = chunk_bytes
-        self._outstanding_max = outstanding
         self._offer_first = offer_first
         self._offer_max = offer_max
         self._clock = clock
@@ -158,8 +140,7 @@ class SendLoop:
         self._on_receipt = on_receipt
         self._on_damaged = on_damaged
         self._added: deque[SpooledImage] = deque()
-        self._line = Line(newest_first=newest_first, urgent=urgent)
-        self._outstanding: OrderedDict[bytes, _Outstanding] = OrderedDict()
+        self._offers = Offers(Line(newest_first=newest_first, urgent=urgent), outstanding)
         self._lives: set[tuple[str, str]] = set()
         self._generation = 0
         self._log = SparingLog(_LOG, clock=clock)
@@ -181,7 +162,7 @@ class SendLoop:
     @property
     def unreceipted(self) -> int:
         """How many images wait for a receipt."""
-        return len(self._added) + len(self._line) + len(self._outstanding)
+        return len(self._added) + len(self._offers)
 
     def step(self) -> None:
         """Take one message or wait briefly for one, serve one chunk, and make the offers that are due."""
@@ -189,11 +170,9 @@ class SendLoop:
             # A new connection: whoever listens there has not heard us yet, and chunks on their way are gone.
             self._generation = self._transport.generation
             self._sent.clear()
-            for each in self._outstanding.values():
-                each.pending.clear()
-                each.wanted = False
+            self._offers.forget_wants()
             self._hurry(within=0.0)
-        serving = any(each.pending for each in self._outstanding.values())
+        serving = any(each.pending for each in self._offers)
         self._take_messages(min(self._pace.wait(), _IDLE_SECONDS) if serving else _IDLE_SECONDS)
         if not self._transport.connected:
             return
@@ -211,32 +190,16 @@ class SendLoop:
 
     def _offer_due(self) -> None:
         now = self._clock()
-        # An image enters the next line before it leaves the last: `unreceipted`, in another thread, must not miss it.
+        # An image enters the line before it leaves `_added`: `unreceipted`, in another thread, must not miss it.
         while self._added:
-            self._line.add(self._added[0])
+            self._offers.add(self._added[0])
             self._added.popleft()
-        for urgent in (True, False):
-            while (image := self._line.first(urgent=urgent)) is not None and self._has_place(image, urgent=urgent):
-                self._outstanding[image.image_id] = _Outstanding(image, urgent, self._offer_first, now)
-                self._line.remove(image.image_id)
-        for each in list(self._outstanding.values()):
+        self._offers.fill(self._offer_first, now)
+        for each in self._offers:
             if each.offer_at <= now and not each.pending:
                 self._offer(each, now)
 
-    def _has_place(self, image: SpooledImage, *, urgent: bool) -> bool:
-        """Say whether an image can be offered now, putting back for it one that nobody has asked for and that comes later."""
-        mates = [each for each in self._outstanding.values() if each.urgent == urgent]
-        if len(mates) < self._outstanding_max:
-            return True
-        idle = [each.image for each in mates if not each.wanted]
-        last = max(idle, key=self._line.place, default=image)
-        if self._line.place(last) <= self._line.place(image):
-            return False
-        self._line.add(last)
-        del self._outstanding[last.image_id]
-        return True
-
-    def _offer(self, each: _Outstanding, now: float) -> None:
+    def _offer(self, each: Offered, now: float) -> None:
         each.chunk_bytes = self._chunk_size()
         payload = messages.encode(Offer(each.image.envelope.raw, each.chunk_bytes))
         self._publish(self._topics.offer(self._device), payload)
@@ -254,8 +217,7 @@ class SendLoop:
     def _hurry(self, *, within: float) -> None:
         """Offer everything outstanding within so many seconds, and begin the pauses anew."""
         now = self._clock()
-        for each in self._outstanding.values():
-            each.offer_at, each.interval = now + within * self._chance(), self._offer_first
+        self._offers.hurry(self._offer_first, lambda: now + within * self._chance())
 
     def _chunk_size(self) -> int:
         room = self._transport.max_payload
@@ -318,7 +280,7 @@ class SendLoop:
             self._hurry(within=_HURRY_SHARE * self._offer_first)
 
     def _on_want(self, want: Want) -> None:
-        each = self._outstanding.get(want.image_id)
+        each = self._offers.get(want.image_id)
         if each is None or not each.chunk_bytes:
             return  # receipted meanwhile, never ours, or not offered since the start
         if want.receiver != each.image.envelope.manifest.audience:
@@ -335,7 +297,7 @@ class SendLoop:
         if each.served >= count and want.ranges[0][0] == 0:
             # All of it was sent, and it is asked for from its start again: it came damaged, and the damage may be ours.
             self._check(each)
-            if want.image_id not in self._outstanding:
+            if self._offers.get(want.image_id) is None:
                 return
         on_the_way = self._on_the_way()
         for first, end in want.ranges:
@@ -354,8 +316,7 @@ class SendLoop:
 
     def _on_signed_receipt(self, raw: bytes) -> None:
         receipt = sign.verify_receipt(raw, receivers=self._receivers, device=self._device)
-        each = self._outstanding.get(receipt.image_id)
-        image = each.image if each else self._line.get(receipt.image_id)
+        image = self._offers.image(receipt.image_id)
         if image is None:
             return  # a repeated receipt for an image already disposed of
         if receipt.manifest_hash != image.envelope.manifest_hash:
@@ -364,15 +325,14 @@ class SendLoop:
             raise MismatchedReceipt("the receipt is by another receiver than the one the image is for")
         self.counts.receipts += 1
         self._on_receipt(image, receipt)
-        self._outstanding.pop(receipt.image_id, None)
-        self._line.remove(receipt.image_id)
+        self._offers.remove(receipt.image_id)
         self._denied_before = self._transport.counts.denied
 
     # --- chunks -----------------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
         """Publish one chunk of each image whose turn it is, so that none waits for another to end."""
-        for each in self._turn():
+        for each in self._offers.turn(self._clock()):
             if self._pace.wait():
                 return
             number = next(iter(each.pending))
@@ -393,31 +353,10 @@ class SendLoop:
             each.turn = self.counts.chunks
             self.counts.chunk_bytes += len(chunk)
 
-    def _turn(self) -> list[_Outstanding]:
-        """Return the images asked for whose chunks go now: all of them, or the urgent ones while there are any.
-
-        While an urgent image waits for the receiver to take it up, one other goes on: its end makes room there.
-        """
-        now = self._clock()
-        busy = [each for each in self._outstanding.values() if each.wanted and (each.pending or each.offer_at > now)]
-        urgent = [each for each in busy if each.urgent]
-        if not urgent and any(each.urgent and each.chunk_bytes for each in self._outstanding.values()):
-            urgent = busy[:1]
-        for each in busy:
-            if urgent and each not in urgent:
-                each.held = True
-            elif each.held:
-                # The receiver may have given its place to another image: it says again what it lacks.
-                each.held = False
-                each.pending.clear()
-                each.offer_at = now
-        # The cap may allow one chunk in many steps: whoever had none for longest comes first.
-        return sorted((each for each in urgent or busy if each.pending), key=lambda each: each.turn)
-
     def _watch_progress(self) -> None:
         """Raise the alarms, and say each once."""
         denied = self._transport.counts.denied > self._denied_before
-        unanswered = any(each.fruitless >= _FRUITLESS_MAX for each in self._outstanding.values())
+        unanswered = any(each.fruitless >= _FRUITLESS_MAX for each in self._offers)
         raised = ((ALARM_DENIED, denied), (ALARM_UNANSWERED, unanswered))
         alarms = tuple(alarm for alarm, is_raised in raised if is_raised)
         for alarm in alarms:
@@ -425,7 +364,7 @@ class SendLoop:
                 _LOG.warning("%s: %s", alarm, _HINTS[alarm])
         self.alarms = alarms
 
-    def _check(self, each: _Outstanding) -> None:
+    def _check(self, each: Offered) -> None:
         """Give an image up that the spool no longer holds as it was signed: no receiver could ever take it.
 
         Raises:
@@ -436,7 +375,7 @@ class SendLoop:
             each.image.check()
         except EnvelopeError:
             self._on_damaged(each.image)
-            del self._outstanding[each.image.image_id]
+            self._offers.remove(each.image.image_id)
 
 
 def _life_of_receiver(payload: bytes) -> str:

@@ -38,7 +38,7 @@ def test_wants_in_the_receiver_s_name_make_a_device_hold_no_more_than_the_larges
         ranges = everything if number % 2 else ((0, 1 << 20),)
         mouth.publish(Topics().control(DEVICE), encode(Want(image.image_id, RECEIVER, ranges)))
         duo.step()
-        [outstanding] = duo.sender._outstanding.values()
+        [outstanding] = duo.sender._offers
         held.append(len(outstanding.pending))
     assert 250 < max(held) <= 256
     duo.deliver_all()

@@ -206,7 +206,7 @@ def test_credit_is_never_exceeded(duo: Duo) -> None:
     most = 0
     while duo.sender.unreceipted:
         duo.step()
-        for each in duo.sender._outstanding.values():
+        for each in duo.sender._offers:
             most = max(most, len(each.pending))
         for fetch in receiver._loop._active.values():
             assert len(fetch.asked) <= 6
