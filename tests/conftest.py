@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from edge.transport.memory import MemoryBroker, MemoryTransport
+from tests.transfer.duo import Duo
 from tests.world import Hospital, RunningReceiver, Site
 
 # How long an example takes is no property of the code: benchmarks measure speed.
@@ -59,3 +60,11 @@ def receiving(hospital: Hospital, broker: MemoryBroker) -> Iterator[Hospital]:
     """A hospital whose receiver runs."""
     with RunningReceiver(hospital, MemoryTransport(broker)):
         yield hospital
+
+
+@pytest.fixture
+def duo(tmp_path: Path, broker: MemoryBroker) -> Iterator[Duo]:
+    """A device and a hospital whose receiver does not run yet, stepped in turn by the test."""
+    duo = Duo(tmp_path, broker)
+    yield duo
+    duo.close()

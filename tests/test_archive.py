@@ -327,6 +327,26 @@ def test_nothing_is_stored_below_a_mount_point_whose_share_is_gone(
     assert files_in(tmp_path / "store") == {}
 
 
+def test_images_are_not_stored_below_a_mount_point_whose_share_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share, ismount, mounted = (tmp_path / "share").resolve(), os.path.ismount, True
+    monkeypatch.setattr(os.path, "ismount", lambda path: mounted if Path(path) == share else ismount(path))
+    with opened(share, catalogue="../catalogue") as archive:
+        deliver(archive, b"first", label="a")
+        mounted = False
+        share.rename(tmp_path / "gone")
+        (share / "store" / ".incoming").mkdir(parents=True)
+        with pytest.raises(StorageError, match="mounted"):
+            deliver(archive, b"second", label="b")
+        assert files_in(share / "store") == {}
+        mounted = True
+        shutil.rmtree(share)
+        (tmp_path / "gone").rename(share)
+        deliver(archive, b"second", label="b")
+    assert sorted(files_in(share / "store").values()) == [b"first", b"second"]
+
+
 def test_a_store_whose_share_was_mounted_anew_is_the_same_store(archive: Archive, tmp_path: Path) -> None:
     deliver(archive, b"before", label="a")
     shutil.copytree(tmp_path / "store", tmp_path / "copy")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -133,3 +136,27 @@ def test_a_missing_and_a_damaged_catalogue_are_named(path):
     path.write_bytes(b"no database at all, but long enough to be one" * 100)
     with pytest.raises(LedgerCorrupt):
         Catalogue.open_read_only(path)
+
+
+def test_the_catalogue_is_readable_by_its_owner_only(path):
+    before = os.umask(0o022)
+    try:
+        with Catalogue.open(path):
+            modes = [stat.S_IMODE(each.stat().st_mode) for each in path.parent.glob("catalogue.sqlite*")]
+    finally:
+        os.umask(before)
+    assert modes
+    assert set(modes) == {0o600}
+
+
+def test_a_catalogue_that_is_only_busy_is_not_called_damaged(path, monkeypatch):
+    # Whoever follows the hint for a damaged one moves it aside, and with it all that keeps replays out.
+    for reason in ("database is locked", "database or disk is full"):
+
+        def refuse(*_arguments, reason=reason, **_options):
+            raise sqlite3.OperationalError(reason)
+
+        monkeypatch.setattr(sqlite3, "connect", refuse)
+        with pytest.raises(StorageError) as caught:
+            Catalogue.open(path)
+        assert caught.value.code == "storage-error"

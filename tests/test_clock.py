@@ -14,7 +14,18 @@ from PIL import Image
 
 from edge.clock import ALARM_CLOCK, WallClock
 from edge.transport.memory import MemoryBroker, MemoryTransport
-from tests.world import DEVICE, Clock, Hospital, RunningDaemon, RunningReceiver, Site, UnhurriedTransport, png, until
+from tests.world import (
+    DEVICE,
+    Clock,
+    Hospital,
+    RunningDaemon,
+    RunningReceiver,
+    Site,
+    UnhurriedTransport,
+    connected,
+    png,
+    until,
+)
 
 YEAR = 365 * 86_400.0
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC).timestamp()
@@ -121,9 +132,7 @@ def test_a_receiver_whose_own_clock_was_never_set_confirms_nothing(time_of_day: 
 @pytest.fixture
 def ear(broker: MemoryBroker) -> Iterator[UnhurriedTransport]:
     """Who listens to the device's status."""
-    ear = UnhurriedTransport(broker)
-    ear.subscribe(f"edge/v1/status/{DEVICE}")
-    ear.start()
+    ear = connected(broker, f"edge/v1/status/{DEVICE}")
     yield ear
     ear.stop()
 

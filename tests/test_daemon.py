@@ -23,6 +23,8 @@ from tests.world import (
     RunningReceiver,
     Site,
     alarm,
+    connected,
+    device_keyring,
     png,
     until,
 )
@@ -233,13 +235,9 @@ def test_the_status_of_a_device_names_no_patient_and_ends_with_it(
 ) -> None:
     import json
 
-    from tests.world import UnhurriedTransport
-
     site.scan("Doe^Jane/a.png", png("a"))
     site.run_once(broker)
-    ear = UnhurriedTransport(broker)
-    ear.subscribe(f"edge/v1/status/{DEVICE}")
-    ear.start()
+    ear = connected(broker, f"edge/v1/status/{DEVICE}")
     message = ear.receive(0)
     assert message is not None
     status = json.loads(message.payload)
@@ -254,15 +252,12 @@ def test_a_network_that_cannot_be_used_is_an_alarm_in_the_status(
     import json
 
     from edge.errors import ModelMissing
-    from tests.world import UnhurriedTransport
 
     def missing() -> ParameterSource:
         raise ModelMissing("the file of the network cannot be read")
 
     site.load_parameters = missing
-    ear = UnhurriedTransport(broker)
-    ear.subscribe(f"edge/v1/status/{DEVICE}")
-    ear.start()
+    ear = connected(broker, f"edge/v1/status/{DEVICE}")
     heard = []
 
     def alarmed() -> bool:
@@ -281,8 +276,6 @@ def test_a_network_that_cannot_be_used_is_an_alarm_in_the_status(
 def test_two_devices_deliver_to_one_receiver(
     tmp_path: Path, receiving: Hospital, broker: MemoryBroker, site: Site
 ) -> None:
-    from tests.world import device_keyring
-
     other = Site(tmp_path / "other", name="device-2", keyring=device_keyring("device-2"))
     site.scan("a.png", png("a"))
     other.scan("a.png", png("a"))

@@ -17,7 +17,7 @@ from tests.world import (
     RunningDaemon,
     RunningReceiver,
     Site,
-    UnhurriedTransport,
+    connected,
     png,
     receiver_keyring,
     until,
@@ -55,9 +55,7 @@ def test_what_waits_is_delivered_in_the_order_and_at_the_pace_configured(
         for name in names:
             site.scan(name, png(name, 60_000))
             until(lambda: site.states().get(name) is FileState.SEALED)  # noqa: B023
-        ear = UnhurriedTransport(broker)
-        ear.subscribe("edge/v1/rx/#")
-        ear.start()
+        ear = connected(broker, "edge/v1/rx/#")
         with RunningReceiver(hospital, MemoryTransport(broker)):
             broker.go_online()
             until(lambda: len(hospital.files()) == len(names))
@@ -156,8 +154,7 @@ def test_a_rejected_image_is_not_forgotten_with_a_lost_ledger(
 
 def test_a_damaged_ledger_is_rebuilt_from_the_spool(site: Site, hospital: Hospital, broker: MemoryBroker) -> None:
     path = site.scan("a.png", png("a"))
-    with RunningDaemon(site, MemoryTransport(broker)):
-        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    site.run_until_offered(broker)
     path.unlink()
     ledger = site.state / "ledger.sqlite"
     damaged = b"torn" + ledger.read_bytes()[4:]
@@ -174,8 +171,7 @@ def test_an_original_that_changed_since_is_another_image_and_stays(
 ) -> None:
     site.settings = {"watch.original": original, "watch.move_to": tmp_path / "done"}
     path = site.scan("a.png", png("first"))
-    with RunningDaemon(site, MemoryTransport(broker)):
-        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    site.run_until_offered(broker)
     path.write_bytes(png("second", 60_000))
     site.settings = {**site.settings, "watch.settle": 5.0, "watch.stuck_after": 5.0}
     with RunningReceiver(hospital, MemoryTransport(broker)), RunningDaemon(site, MemoryTransport(broker)):
@@ -289,8 +285,7 @@ def test_a_lost_ledger_is_rebuilt_from_the_spool_and_nothing_is_stored_twice(
     site: Site, hospital: Hospital, broker: MemoryBroker
 ) -> None:
     site.scan("a.png", png("a"))
-    with RunningDaemon(site, MemoryTransport(broker)):
-        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    site.run_until_offered(broker)
     for path in site.state.glob("ledger.sqlite*"):
         path.unlink()
     with RunningReceiver(hospital, MemoryTransport(broker)):
@@ -306,8 +301,7 @@ def test_an_image_whose_sealed_file_was_removed_by_hand_is_sealed_again(
     site: Site, hospital: Hospital, broker: MemoryBroker
 ) -> None:
     site.scan("a.png", png("a"))
-    with RunningDaemon(site, MemoryTransport(broker)):
-        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    site.run_until_offered(broker)
     for path in site.spooled():
         path.unlink()
     with RunningReceiver(hospital, MemoryTransport(broker)):
@@ -340,8 +334,7 @@ def test_of_two_sealed_images_of_one_file_a_new_ledger_takes_the_newer(
     site: Site, hospital: Hospital, broker: MemoryBroker
 ) -> None:
     site.scan("a.png", png("a"))
-    with RunningDaemon(site, MemoryTransport(broker)):
-        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    site.run_until_offered(broker)
     [damaged] = site.spooled()
     for suffix in (".sealed", ".origin"):
         path = damaged.with_suffix(suffix)
@@ -358,8 +351,7 @@ def test_of_two_sealed_images_of_one_file_a_new_ledger_takes_the_newer(
 
 def test_an_image_travels_although_its_original_is_gone(site: Site, hospital: Hospital, broker: MemoryBroker) -> None:
     path = site.scan("a.png", png("a"))
-    with RunningDaemon(site, MemoryTransport(broker)):
-        until(lambda: site.states() == {"a.png": FileState.OFFERED})
+    site.run_until_offered(broker)
     path.unlink()
     with RunningReceiver(hospital, MemoryTransport(broker)):
         assert site.run_once(broker) == Summary(images=1, arrived=1)

@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 import pytest
 
-from edge import durable
+from edge import disposal, durable
 from edge.disposal import dispose, sweep
 from edge.errors import StorageError, UnreadableFile
+from edge.intake.opening import hash_file
 from edge.records import SettledFile
 
 DATA = b"an image" * 1000
@@ -167,3 +168,43 @@ def test_a_copy_made_before_a_crash_is_durable_before_the_original_goes(
     monkeypatch.setattr(durable, "confirm", lambda path: confirmed.append((path, original.path.exists())))
     assert dispose(original, SHA256, policy="move", move_to=tmp_path / "done") == "moved"
     assert confirmed == [(copy, True)]
+
+
+OTHER = b"another!" * 1000
+"""Other content of the same length."""
+
+
+def replace_by_another(path: Path) -> None:
+    """Put another file in a file's place."""
+    other = path.with_name("new")
+    other.write_bytes(OTHER)
+    other.replace(path)
+
+
+@pytest.mark.parametrize("policy", ["move", "delete"])
+def test_an_original_that_is_replaced_while_it_is_compared_is_left_alone(
+    original: SettledFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    def exchanged(compared: SettledFile) -> bytes:
+        found = hash_file(compared)
+        replace_by_another(original.path)
+        return found
+
+    monkeypatch.setattr("edge.disposal.hash_file", exchanged)
+    done = dispose(original, SHA256, policy=policy, move_to=tmp_path / "done")  # type: ignore[arg-type]
+    assert done == "changed"
+    assert original.path.read_bytes() == OTHER
+
+
+def test_an_original_that_is_replaced_while_it_is_copied_is_left_alone(
+    original: SettledFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = disposal._copy
+
+    def copy(*arguments: object) -> None:
+        real(*arguments)  # type: ignore[arg-type]
+        replace_by_another(original.path)
+
+    monkeypatch.setattr(disposal, "_copy", copy)
+    assert dispose(original, SHA256, policy="move", move_to=tmp_path / "done") == "changed"
+    assert original.path.read_bytes() == OTHER

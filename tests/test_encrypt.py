@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import random
-import tracemalloc
 from io import BytesIO
 
 import pytest
@@ -21,9 +21,11 @@ from edge.errors import (
     KeyringError,
     MalformedEnvelope,
     ParametersOutOfRange,
+    UnreadableFile,
 )
 from edge.records import ChaosParameters, Domain, KeyFileMode, MapName, PixelImage
 from tests.envelope import independent, party
+from tests.memory import measured
 
 DEVICES = {party.signer(name).kid: party.private_key(f"{name}.sign").public_key() for name in ("device-1", "device-3")}
 UNWRAP = {party.unwrapper(name).kid: party.private_key(f"{name}.wrap") for name in ("receiver-1", "receiver-2")}
@@ -266,12 +268,30 @@ def test_memory_does_not_grow_with_the_image(key_file):
         digest = hashlib.sha256(bytes(size)).digest()
         scan = dataclasses.replace(party.scan_of(b"", size=size), sha256=digest)
         sink = Nowhere()
-        tracemalloc.start()
-        try:
+        with measured() as peak:
             envelope = encrypted(Zeros(size), scan=scan, sink=sink, key_file=key_file)
-            peaks.append(tracemalloc.get_traced_memory()[1])
-        finally:
-            tracemalloc.stop()
+        peaks.append(peak.bytes)
         assert sink.end == len(envelope.raw) + envelope.manifest.bulk_bytes
     assert peaks[1] < peaks[0] + (4 << 20)
     assert peaks[1] < 64 << 20
+
+
+class Hanging:
+    """A file on a share that hangs up in the middle."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def readinto(self, target: memoryview, /) -> int:
+        self.reads += 1
+        if self.reads > 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return min(len(target), 1000)
+
+
+def test_a_share_that_hangs_up_in_the_middle_of_a_file_is_tried_again():
+    source = Hanging()
+    with pytest.raises(UnreadableFile) as caught:
+        encrypted(source, scan=party.scan_of(b"", size=1 << 20))
+    assert source.reads == 2
+    assert caught.value.retryable

@@ -1,6 +1,7 @@
 """Keyrings: what is believed and sealed for, and that each bad key file is refused in plain words."""
 
 import os
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -73,6 +74,11 @@ def receiver(tmp_path):
     )
 
 
+def with_old_key(config, path):
+    """Return a receiver's configuration in which images that were sealed for an older key can still be opened."""
+    return replace(config, receiver=replace(config.receiver, old_unwrap_keys=(path,)))
+
+
 def refusal(load, config, **arguments):
     with pytest.raises(KeyringError) as caught:
         load(config, **arguments)
@@ -124,14 +130,7 @@ def test_a_key_being_replaced_stands_beside_the_new_one(device, receiver, tmp_pa
     put(device.device.trust / "hospital.2026.wrap.pem", public_pem(rsa_key("escrow")))
     assert len(DeviceKeyring.load(device).recipients) == 2
     old = put(tmp_path / "old.key", private_pem(rsa_key("escrow")))
-    tables = ReceiverTable(
-        id="hospital",
-        unwrap_key=receiver.receiver.unwrap_key,
-        old_unwrap_keys=(old,),
-        signing_key=receiver.receiver.signing_key,
-        trust=receiver.receiver.trust,
-    )
-    keyring = ReceiverKeyring.load(ReceiverConfig(receiver=tables))
+    keyring = ReceiverKeyring.load(with_old_key(receiver, old))
     assert [trusted.id for trusted in keyring.devices.values()] == ["ct-1", "ct-1"]
     assert len(keyring.unwrappers) == 2
 
@@ -297,14 +296,7 @@ def test_one_key_for_opening_and_signing_is_refused(receiver):
 
 def test_the_same_unwrap_key_twice_is_refused(receiver, tmp_path):
     old = put(tmp_path / "old.key", private_pem(rsa_key("wrap")))
-    tables = ReceiverTable(
-        id="hospital",
-        unwrap_key=receiver.receiver.unwrap_key,
-        old_unwrap_keys=(old,),
-        signing_key=receiver.receiver.signing_key,
-        trust=receiver.receiver.trust,
-    )
-    assert "old.key is the same key" in refusal(ReceiverKeyring.load, ReceiverConfig(receiver=tables))
+    assert "old.key is the same key" in refusal(ReceiverKeyring.load, with_old_key(receiver, old))
 
 
 # --- systemd credentials --------------------------------------------------------------------------------------------

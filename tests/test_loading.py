@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,8 +80,6 @@ def test_a_file_over_the_size_limit_is_refused_by_name(site: Site, receiving: Ho
 def test_temporary_names_links_pipes_and_folders_are_passed_over(
     site: Site, receiving: Hospital, broker: MemoryBroker, tmp_path: Path
 ) -> None:
-    import os
-
     outside = tmp_path / "outside.png"
     outside.write_bytes(png("outside"))
     (site.scans / "link.png").symlink_to(outside)
@@ -117,25 +117,34 @@ def test_a_file_that_vanishes_is_forgotten_and_the_others_arrive(
     assert receiving.contents() == [png("a")]
 
 
+def run_once_with_a_change(
+    site: Site, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]
+) -> Summary:
+    """Run a device once, and make a change after its first file was inspected and before it is sealed."""
+    changes = [change]
+    with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
+        real = daemon._loader._sealer.seal
+
+        def seal(*arguments: object, **options: object) -> Sealed:
+            if changes:
+                changes.pop()()
+            return real(*arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(daemon._loader._sealer, "seal", seal)
+        summary = daemon.run(stop)
+    assert not changes
+    return summary
+
+
 def test_a_file_that_changes_while_it_is_read_is_read_again(
     site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = site.scan("a.png", png("before"))
-    changed = False
-    with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
-        seal = daemon._loader._sealer.seal
 
-        def change(*arguments: object, **options: object) -> Sealed:
-            nonlocal changed
-            if not changed:
-                changed = True
-                path.write_bytes(png("after", 50_000))
-            return seal(*arguments, **options)  # type: ignore[arg-type]
+    def change() -> None:
+        path.write_bytes(png("after", 50_000))
 
-        monkeypatch.setattr(daemon._loader._sealer, "seal", change)
-        summary = daemon.run(stop)
-    assert changed
-    assert summary == Summary(images=1, arrived=1)
+    assert run_once_with_a_change(site, broker, monkeypatch, change) == Summary(images=1, arrived=1)
     assert receiving.contents() == [png("after", 50_000)]
     assert len(receiving.catalogue()) == 1
 
@@ -143,37 +152,23 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
 def test_a_file_that_changes_while_its_bytes_are_enciphered_is_never_sent_mixed(
     site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-
-    before = png("before", 3_000_000)
-    path = site.scan("a.png", before)
+    path = site.scan("a.png", png("before", 3_000_000))
     stamp = path.stat()
-    changed = False
-    with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
-        seal = daemon._loader._sealer.seal
 
-        def change(*arguments: object, **options: object) -> Sealed:
-            nonlocal changed
-            if not changed:
-                changed = True
-                # Same size, same modification time, same inode: only the hash can tell.
-                with path.open("r+b") as file:
-                    file.seek(2_000_000)
-                    file.write(b"other content")
-                os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-            return seal(*arguments, **options)  # type: ignore[arg-type]
+    def change() -> None:
+        # Same size, same modification time, same inode: only the hash can tell.
+        with path.open("r+b") as file:
+            file.seek(2_000_000)
+            file.write(b"other content")
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
-        monkeypatch.setattr(daemon._loader._sealer, "seal", change)
-        summary = daemon.run(stop)
-    assert summary == Summary(images=1, arrived=1)
+    assert run_once_with_a_change(site, broker, monkeypatch, change) == Summary(images=1, arrived=1)
     assert receiving.contents() == [path.read_bytes()]
 
 
 def test_an_unreadable_file_is_set_aside_and_arrives_once_it_can_be_read(
     site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-
     site.scan("good.png", png("good"))
     site.scan("secret.png", png("secret"))
     real_open = os.open

@@ -10,11 +10,11 @@ import pytest
 
 from edge import durable
 from edge.envelope.sign import SignedEnvelope
-from edge.errors import SpoolFull, StorageError
+from edge.errors import EnvelopeError, SpoolFull, StorageError
 from edge.records import SettledFile
 from edge.spool import Origin, Spool
 from tests.envelope import party
-from tests.world import bytes_of, spool_image
+from tests.world import bytes_of, cut, flip, spool_image
 
 PLAIN = bytes_of("plain", 50_000)
 
@@ -200,3 +200,20 @@ def test_a_chunk_of_an_image_that_was_cut_short_on_the_disk_is_a_storage_error(t
     image.path.unlink()
     with pytest.raises(StorageError):
         image.read_chunk(0, 16 * 1024)
+
+
+def test_a_spooled_image_is_checked_against_what_was_signed(tmp_path: Path) -> None:
+    image = spool_image(open_spool(tmp_path), PLAIN)
+    sound = image.path.read_bytes()
+    for harm in (flip, cut, Path.unlink):
+        image.path.write_bytes(sound)
+        image.check()
+        harm(image.path)
+        with pytest.raises(EnvelopeError):
+            image.check()
+
+
+def test_a_manifest_never_carries_a_name(tmp_path: Path) -> None:
+    data = spool_image(open_spool(tmp_path), PLAIN, name="DOE^JOHN.png").path.read_bytes()
+    assert b"DOE" not in data
+    assert party.opened(data)[1].name == b"DOE^JOHN.png"

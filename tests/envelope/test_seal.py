@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import tracemalloc
 from collections import deque
 from collections.abc import Iterator
 from io import BytesIO
@@ -25,6 +24,7 @@ from edge.errors import (
     UnsupportedEnvelope,
 )
 from tests.envelope import independent, party
+from tests.memory import memory_within
 
 CONTENT_KEY = bytes(range(32))
 IMAGE_ID = bytes(range(16))
@@ -374,15 +374,10 @@ def test_200_mb_are_sealed_and_opened_in_bounded_memory():
     raw = sign.sign_manifest(manifest, bytes(32), party.signer("device-1"))
     envelope = sign.VerifiedEnvelope(sign.read_manifest(raw))
     pipe = Pipe(seal.seal(plaintext, size, item_2=item_2, content_key=CONTENT_KEY, signer_kid=KID, image_id=IMAGE_ID))
-    tracemalloc.start()
-    try:
+    with memory_within(10 << 20):
         opening = seal.Opening(envelope, pipe, party.unwrappers("receiver-1"))
         buffer, count = memoryview(bytearray(1 << 20)), 0
         while taken := opening.readinto(buffer):
             count += taken
         opening.finish()
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert (count, pipe.size) == (size, expected)
-    assert peak < 10 << 20

@@ -22,18 +22,14 @@ from typing import Any, Self
 
 from edge.intake.ledger import Ledger, LedgerEntry
 from tests.brokers import Mosquitto
-from tests.cli.programs import environment
+from tests.cli.programs import QUICK_DEVICE, environment
 from tests.faults.steps import ESCAPED, Fault
 from tests.world import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_SECONDS = 90.0
 ENVIRONMENT: Mapping[str, str] = {
-    "EDGE_ENCRYPTOR_WATCH_SETTLE": "0.05",
-    "EDGE_ENCRYPTOR_WATCH_STUCK_AFTER": "0.3",
-    "EDGE_ENCRYPTOR_WATCH_RESCAN": "0.5",
-    "EDGE_ENCRYPTOR_SPOOL_RESERVE_BYTES": "0",
-    "EDGE_ENCRYPTOR_SPOOL_RESERVE_PERCENT": "0",
+    **QUICK_DEVICE,
     "EDGE_ENCRYPTOR_TRANSFER_OFFER_FIRST": "0.3",
     "EDGE_ENCRYPTOR_TRANSFER_OFFER_MAX": "1",
     "EDGE_RECEIVER_TRANSFER_STALL": "0.5",

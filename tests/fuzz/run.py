@@ -16,10 +16,11 @@ import re
 import resource
 import subprocess
 import sys
-import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tests.memory import measured
 
 CORPUS: Final = Path(__file__).resolve().parent / "corpus"
 HANG_SECONDS: Final = 10
@@ -76,11 +77,10 @@ def weigh(name: str, folders: list[Path]) -> tuple[str, ...]:
     for path in (path for folder in folders for path in sorted(folder.iterdir())):
         data = path.read_bytes()
         door.knock(data)  # the first time also loads what it needs
-        tracemalloc.start()
-        door.knock(data)
-        if tracemalloc.get_traced_memory()[1] > door.memory:
+        with measured() as peak:
+            door.knock(data)
+        if peak.bytes > door.memory:
             heavy.append(f"memory-{path.name}")
-        tracemalloc.stop()
     return tuple(heavy)
 
 

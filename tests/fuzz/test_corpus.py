@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.doors import DOORS, Door, insist
 from tests.fuzz.make_corpus import CORPUS, files
+from tests.memory import memory_within
 
 KEPT = {name: [path.read_bytes() for path in sorted((CORPUS / name).iterdir())] for name in DOORS}
 
@@ -24,24 +24,13 @@ def _quiet() -> None:
     logging.getLogger("edge").setLevel(logging.CRITICAL)
 
 
-def peak(door: Door, data: bytes) -> int:
-    """Return how many bytes more than before a door takes at its worst."""
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        door.knock(data)
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
-
-
 @pytest.mark.parametrize("name", DOORS)
 def test_nothing_of_the_corpus_escapes_or_takes_much_memory(name: str) -> None:
     door = DOORS[name]
     for data in KEPT[name]:
         door.knock(data)  # the first time also loads what it needs
-        assert peak(door, data) <= door.memory
+        with memory_within(door.memory):
+            door.knock(data)
 
 
 @st.composite

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge.errors import EmptyFile, IncompleteFile, SpoolFull
+from edge.errors import ChangedWhileRead, EmptyFile, IncompleteFile, SpoolFull
 from edge.intake.settle import FoundFile, Settler
 
 FILE = FoundFile(path=Path("/in/a.png"), relative="a.png", size=10, mtime_ns=5, inode=7, device=1)
@@ -150,6 +150,18 @@ def test_a_vanished_file_is_told_once_and_starts_again_when_it_is_back():
     assert settler.look([], 0.6).vanished == ()
     assert settler.look([FILE], 1.0).settled == ()
     assert relatives(settler.look([FILE], 2.0)) == ["a.png"]
+
+
+def test_a_file_that_changed_while_a_long_sealing_read_it_is_tried_again_before_it_is_stuck():
+    settler = Settler(interval=1.0, stuck_after=4.0)
+    settler.look([FILE], 0.0)
+    settler.look([FILE], 1.0)
+    settler.defer(FILE, ChangedWhileRead("the file changed"), 31.0)
+    assert settler.stuck(31.0) == ()
+    assert settler.next_look(31.0) == 33.0
+    assert relatives(settler.look([FILE], 33.0)) == ["a.png"]
+    settler.defer(FILE, ChangedWhileRead("the file changed"), 63.0)
+    assert len(settler.stuck(63.0)) == 1
 
 
 class Folder(RuleBasedStateMachine):
