@@ -65,27 +65,31 @@ INLINE void logistic_advance_body(double *y, const double *r, size_t lanes, size
     }
 }
 
-/* XOR the low 32 bits of the states that follow into `words` words: of all lanes, step by step. */
+/* XOR the low 32 bits of the states that follow into `words` words: of all lanes, step by step. Two steps a pass, because the
+ * states are then loaded and stored half as often; compilers turn no more than two into vector code. */
 INLINE void logistic_xor_body(double *y, const double *r, size_t lanes, uint32_t *target, size_t words) {
     for (size_t start = 0; start < lanes; start += BLOCK) {
         size_t count = least(BLOCK, lanes - start);
         double *restrict own_y = y + start;
         const double *restrict own_r = r + start;
-        for (size_t base = 0; base < words; base += lanes) {
-            size_t position = base + start;
-            if (position + count <= words) {
-                uint32_t *restrict out = target + position;
-                for (size_t i = 0; i < count; i++) {
-                    double t = own_r[i] - own_y[i];
-                    double next = own_y[i] * t;
-                    own_y[i] = next;
-                    out[i] ^= (uint32_t)bits_of(next);
-                }
-            } else {
-                logistic_step(own_y, own_r, count);
-                for (size_t i = 0; position + i < words; i++)
-                    target[position + i] ^= (uint32_t)bits_of(own_y[i]);
+        size_t position = start;
+        for (; position + lanes + count <= words; position += 2 * lanes) {
+            uint32_t *restrict first = target + position;
+            uint32_t *restrict second = first + lanes;
+            for (size_t i = 0; i < count; i++) {
+                double t = own_r[i] - own_y[i];
+                double next = own_y[i] * t;
+                double u = own_r[i] - next;
+                double last = next * u;
+                own_y[i] = last;
+                first[i] ^= (uint32_t)bits_of(next);
+                second[i] ^= (uint32_t)bits_of(last);
             }
+        }
+        for (; position - start < words; position += lanes) {
+            logistic_step(own_y, own_r, count);
+            for (size_t i = 0; i < count && position + i < words; i++)
+                target[position + i] ^= (uint32_t)bits_of(own_y[i]);
         }
     }
 }
@@ -226,38 +230,87 @@ INLINE void hyper_fill_body(double *state, size_t lanes, const double *steps, si
     }
 }
 
-/* --- the permutation ------------------------------------------------------------------------------------------------ */
+/* --- cipher A on a band: the permutation fused with the XOR, tile by tile so that a tile is still in the cache ---------- */
 
-/* The rows of a source this small are fetched ahead: they are read in an order that no processor foresees. */
+/* Of rows no longer than this the next one is fetched ahead: they are visited in an order that no processor foresees. */
 #define FETCHED_ROW 65536
+#define CACHE_LINE 64
 
-#define GATHER_COLUMNS(bytes)                                                                                           \
-    for (size_t j = 0; j < width; j++)                                                                                  \
+/* Line by line of the target, and with each line one of the next row is fetched. */
+#define MOVE_SAMPLES(bytes)                                                                                             \
+    for (; j + CACHE_LINE / (bytes) <= width; j += CACHE_LINE / (bytes)) {                                              \
+        __builtin_prefetch(next + j * (bytes));                                                                         \
+        for (size_t k = j; k < j + CACHE_LINE / (bytes); k++)                                                           \
+            memcpy(to + k * (bytes), from + columns[k], (bytes));                                                       \
+    }                                                                                                                   \
+    for (; j < width; j++)                                                                                              \
         memcpy(to + j * (bytes), from + columns[j], (bytes));                                                           \
     break
 
-/* Row i of the target is row rows[i] of the source, and its sample j begins at byte columns[j] of that row. */
-INLINE void gather_body(const uint8_t *source, uint8_t *target, const int64_t *rows, size_t count, const uint32_t *columns,
-                        size_t width, size_t sample) {
-    size_t row_bytes = width * sample;
-    for (size_t i = 0; i < count; i++) {
-        const uint8_t *restrict from = source + (size_t)rows[i] * row_bytes;
-        uint8_t *restrict to = target + i * row_bytes;
-        if (i + 1 < count && row_bytes <= FETCHED_ROW) {
-            const uint8_t *next = source + (size_t)rows[i + 1] * row_bytes;
-            for (size_t k = 0; k < row_bytes; k += 64)
-                __builtin_prefetch(next + k);
+/* Write a row whose sample j begins at byte columns[j] of another; `next` is the row that will be missed next. One version for
+ * all processors: the gather instructions of some take longer than single loads. */
+__attribute__((noinline)) static void move_row(uint8_t *restrict to, const uint8_t *restrict from, const uint32_t *columns,
+                                               size_t width, size_t sample, const uint8_t *next) {
+    size_t j = 0;
+    switch (sample) {
+    case 1: MOVE_SAMPLES(1);
+    case 2: MOVE_SAMPLES(2);
+    case 3: MOVE_SAMPLES(3);
+    case 4: MOVE_SAMPLES(4);
+    case 6: MOVE_SAMPLES(6);
+    case 8: MOVE_SAMPLES(8);
+    case 12: MOVE_SAMPLES(12);
+    case 16: MOVE_SAMPLES(16);
+    default: MOVE_SAMPLES(sample);
+    }
+}
+
+/* XOR the next key words into `words` words. `a_step` is what a lane yields at a step: one word by the logistic map, three by the
+ * Lorenz system; zero stands for stored words, to which `state` then points. */
+INLINE void key_xor(size_t a_step, void *state, const double *parameters, size_t lanes, uint32_t *target, size_t words,
+                    size_t stored) {
+    if (a_step == 1) {
+        logistic_xor_body(state, parameters, lanes, target, words);
+    } else if (a_step == 3) {
+        lorenz_xor_body(state, parameters, lanes, target, words);
+    } else {
+        const uint32_t *restrict from = (const uint32_t *)state + stored;
+        for (size_t i = 0; i < words; i++)
+            target[i] ^= from[i];
+    }
+}
+
+/* Row i of the cipher image is row rows[i] of the plain one, and its sample j begins at byte columns[j] of that row; then all
+ * `words` words are XORed, `piece` at a time. */
+INLINE void encipher_body(size_t a_step, void *state, const double *parameters, size_t lanes, size_t piece, uint8_t *cipher,
+                          size_t words, const uint8_t *plain, const int64_t *rows, size_t count, const uint32_t *columns,
+                          size_t width, size_t sample) {
+    size_t row_bytes = width * sample, i = 0;
+    for (size_t base = 0; base < words; base += piece) {
+        size_t wanted = least(piece, words - base);
+        for (; i < count && i * row_bytes < (base + wanted) * 4; i++) {
+            const uint8_t *from = plain + (size_t)rows[i] * row_bytes;
+            int ahead = i + 1 < count && row_bytes <= FETCHED_ROW;
+            move_row(cipher + i * row_bytes, from, columns, width, sample,
+                     ahead ? plain + (size_t)rows[i + 1] * row_bytes : from);
         }
-        switch (sample) {
-        case 1: GATHER_COLUMNS(1);
-        case 2: GATHER_COLUMNS(2);
-        case 3: GATHER_COLUMNS(3);
-        case 4: GATHER_COLUMNS(4);
-        case 6: GATHER_COLUMNS(6);
-        case 8: GATHER_COLUMNS(8);
-        case 12: GATHER_COLUMNS(12);
-        case 16: GATHER_COLUMNS(16);
-        default: GATHER_COLUMNS(sample);
+        key_xor(a_step, state, parameters, lanes, (uint32_t *)cipher + base, wanted, base);
+    }
+}
+
+/* Undo encipher, in both buffers; `columns` are of the inverse permutation. */
+INLINE void decipher_body(size_t a_step, void *state, const double *parameters, size_t lanes, size_t piece, uint8_t *cipher,
+                          size_t words, uint8_t *plain, const int64_t *rows, size_t count, const uint32_t *columns,
+                          size_t width, size_t sample) {
+    size_t row_bytes = width * sample, i = 0;
+    for (size_t base = 0; base < words; base += piece) {
+        size_t wanted = least(piece, words - base);
+        key_xor(a_step, state, parameters, lanes, (uint32_t *)cipher + base, wanted, base);
+        for (; i < count && (i + 1) * row_bytes <= (base + wanted) * 4; i++) {
+            uint8_t *to = plain + (size_t)rows[i] * row_bytes;
+            int ahead = i + 1 < count && row_bytes <= FETCHED_ROW;
+            move_row(to, cipher + i * row_bytes, columns, width, sample,
+                     ahead ? plain + (size_t)rows[i + 1] * row_bytes : to);
         }
     }
 }
@@ -435,10 +488,14 @@ VERSIONS(lorenz_xor, (double *state, const double *parameters, size_t lanes, uin
 VERSIONS(hyper_advance, (double *state, size_t lanes, const double *steps, size_t count), (state, lanes, steps, count))
 VERSIONS(hyper_fill, (double *state, size_t lanes, const double *steps, size_t unit, uint8_t *r, uint8_t *z, size_t size),
          (state, lanes, steps, unit, r, z, size))
-VERSIONS(gather,
-         (const uint8_t *source, uint8_t *target, const int64_t *rows, size_t count, const uint32_t *columns, size_t width,
-          size_t sample),
-         (source, target, rows, count, columns, width, sample))
+VERSIONS(encipher,
+         (size_t a_step, void *state, const double *parameters, size_t lanes, size_t piece, uint8_t *cipher, size_t words,
+          const uint8_t *plain, const int64_t *rows, size_t count, const uint32_t *columns, size_t width, size_t sample),
+         (a_step, state, parameters, lanes, piece, cipher, words, plain, rows, count, columns, width, sample))
+VERSIONS(decipher,
+         (size_t a_step, void *state, const double *parameters, size_t lanes, size_t piece, uint8_t *cipher, size_t words,
+          uint8_t *plain, const int64_t *rows, size_t count, const uint32_t *columns, size_t width, size_t sample),
+         (a_step, state, parameters, lanes, piece, cipher, words, plain, rows, count, columns, width, sample))
 VERSIONS(forward, (uint8_t *data, size_t size, size_t row), (data, size, row))
 VERSIONS(backward, (uint8_t *data, size_t size, size_t row), (data, size, row))
 VERSIONS(undo_forward, (uint8_t *data, uint8_t *scratch, size_t size, size_t row), (data, scratch, size, row))

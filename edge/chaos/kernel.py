@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edge.chaos.buffers import WORD_BYTES
 
 SOURCE: Final = Path(__file__).with_name("kernel.c")
 LIBRARY: Final = Path(__file__).with_name("_kernel.so")
@@ -25,6 +27,12 @@ _LEVELS: Final = ("baseline", "AVX2", "AVX-512")
 
 _ADDRESS: Final = ctypes.c_void_p
 _SIZE: Final = ctypes.c_size_t
+# What encipher and decipher take: key words; the cipher image and its words; the plain image; rows; columns; a sample's bytes.
+_BAND: Final = (
+    *(_SIZE, _ADDRESS, _ADDRESS, _SIZE, _SIZE),
+    *(_ADDRESS, _SIZE, _ADDRESS),
+    *(_ADDRESS, _SIZE, _ADDRESS, _SIZE, _SIZE),
+)
 # The parameters of each function of kernel.c.
 _FUNCTIONS: Final = {
     "logistic_advance": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
@@ -33,7 +41,8 @@ _FUNCTIONS: Final = {
     "lorenz_xor": (_ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE),
     "hyper_advance": (_ADDRESS, _SIZE, _ADDRESS, _SIZE),
     "hyper_fill": (_ADDRESS, _SIZE, _ADDRESS, _SIZE, _ADDRESS, _ADDRESS, _SIZE),
-    "gather": (_ADDRESS, _ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE, _SIZE),
+    "encipher": _BAND,
+    "decipher": _BAND,
     "forward": (_ADDRESS, _SIZE, _SIZE),
     "backward": (_ADDRESS, _SIZE, _SIZE),
     "undo_forward": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
@@ -43,6 +52,30 @@ _FUNCTIONS: Final = {
 }
 
 Array = NDArray[Any]
+
+
+class KeyArrays(NamedTuple):
+    """Key words as the kernel takes them."""
+
+    a_step: int
+    """Words that a lane yields at a step: 1 logistic, 3 Lorenz; 0 for stored words."""
+    state: Array
+    """float64 (a_step, lanes), which are stepped; or the stored words, uint32 (n,)."""
+    parameters: Array
+    """float64 (a_step, lanes); nothing for stored words."""
+    piece: int
+    """Words to XOR at a time: those of whole steps."""
+
+
+class Moves(NamedTuple):
+    """A permutation of rows and columns as the kernel takes it."""
+
+    rows: Array
+    """The row of the plain image for each row of the cipher image, int64 (n,), each below n."""
+    columns: Array
+    """The first byte of each sample within the row that is read, uint32 (width,)."""
+    sample: int
+    """Bytes of a sample."""
 
 
 class Kernel:
@@ -101,22 +134,20 @@ class Kernel:
         _require(r.size == z.size and unit in (1, 4))
         self._library.edge_hyper_fill(_at(state), state.shape[1], _at(steps), unit, _at(r), _at(z), r.size)
 
-    def gather(self, target: Array, source: Array, rows: Array, columns: Array, sample: int) -> None:
-        """Write rows of the source, their samples in another order.
+    def encipher(self, cipher: Array, plain: Array, words: KeyArrays, moves: Moves) -> None:
+        """Permute rows and columns of `plain` into `cipher`, and XOR all of `cipher` with the next key words.
 
         Args:
-            target: uint8 (n, row bytes).
-            source: uint8 (m, row bytes), apart from the target.
-            rows: The row of the source for each row of the target, int64 (n,), each below m.
-            columns: The first byte of each sample within a row, uint32 (width,).
-            sample: Bytes of a sample.
+            cipher: uint8 (4 * words,); what follows the rows is there already.
+            plain: uint8, at least the rows, apart from `cipher`.
+            words: Where the key words come from.
+            moves: The permutation, its columns those of `plain`.
         """
-        row_bytes = columns.size * sample
-        _require(target.shape == (rows.size, row_bytes) and source.shape[1] == row_bytes)
-        _require(not rows.size or (int(rows.min()) >= 0 and int(rows.max()) < len(source)))
-        _require(int(columns.max()) <= row_bytes - sample)
-        _require(rows.dtype == np.int64 and columns.dtype == np.uint32)
-        self._library.edge_gather(_at(source), _at(target), _at(rows), rows.size, _at(columns), columns.size, sample)
+        self._library.edge_encipher(*_band(cipher, plain, words, moves))
+
+    def decipher(self, cipher: Array, plain: Array, words: KeyArrays, moves: Moves) -> None:
+        """Undo `encipher` with the same rows, and columns of the inverse permutation; `cipher` is used up."""
+        self._library.edge_decipher(*_band(cipher, plain, words, moves))
 
     def forward(self, data: Array, row: int) -> None:
         """Do `Diffusion.forward`: uint8 (n,), n at least 1, rows of `row` bytes."""
@@ -195,6 +226,31 @@ def settle(probe: Callable[[], bytes], library: Path = LIBRARY) -> None:
 def source_digest() -> str:
     """Return the SHA-256 of kernel.c, which a library carries to say what it was built from."""
     return sha256(SOURCE.read_bytes()).hexdigest()
+
+
+def _band(cipher: Array, plain: Array, words: KeyArrays, moves: Moves) -> tuple[int, ...]:
+    """Return the arguments of encipher and decipher."""
+    rows, columns, sample = moves
+    count, lanes = cipher.size // WORD_BYTES, 0
+    _require(words.a_step in (0, 1, 3) and words.piece > 0)
+    if words.a_step:
+        lanes = words.state.size // words.a_step
+        _require(words.state.dtype == words.parameters.dtype == np.float64)
+        _require(words.state.size == words.parameters.size == lanes * words.a_step > 0)
+        _require(words.piece % words.state.size == 0)
+    else:
+        _require(words.state.dtype == np.uint32 and words.state.size >= count)
+    _require(cipher.dtype == plain.dtype == np.uint8 and cipher.size % WORD_BYTES == 0)
+    _require(not any(np.may_share_memory(cipher, other) for other in (plain, words.state)))
+    _require(rows.dtype == np.int64 and columns.dtype == np.uint32 and columns.size > 0 and sample > 0)
+    _require(rows.size * columns.size * sample <= min(cipher.size, plain.size))
+    _require(not rows.size or (int(rows.min()) >= 0 and int(rows.max()) < rows.size))
+    _require(int(columns.max()) <= (columns.size - 1) * sample)
+    return (
+        *(words.a_step, _at(words.state), _at(words.parameters), lanes, words.piece),
+        *(_at(cipher), count, _at(plain)),
+        *(_at(rows), rows.size, _at(columns), columns.size, sample),
+    )
 
 
 def _at(array: Array) -> int:

@@ -58,6 +58,11 @@ class Lanes(ABC):
         self.piece = self._a_step * max(1, _PIECE_WORDS // self._a_step)
         self._advance(BURN_IN)
 
+    @property
+    @abstractmethod
+    def arrays(self) -> kernel.KeyArrays:
+        """The lanes as the compiled kernel takes them."""
+
     @abstractmethod
     def _advance(self, steps: int) -> None:
         """Step all lanes without a word."""
@@ -115,6 +120,11 @@ class LogisticLanes(Lanes):
         np.add(self._r, parameters[0], out=self._r)
         np.multiply(self._r, 0.5, out=self._r)
         self._ready(lanes)
+
+    @property
+    def arrays(self) -> kernel.KeyArrays:
+        """The lanes as the compiled kernel takes them."""
+        return kernel.KeyArrays(self.words_a_step, self._y, self._r, self.piece)
 
     def _advance(self, steps: int) -> None:
         if compiled := kernel.active():
@@ -175,6 +185,11 @@ class LorenzLanes(Lanes):
         np.add(self._parameters, np.array(parameters).reshape(3, 1), out=self._parameters)
         np.multiply(self._parameters, 0.5, out=self._parameters)
         self._ready(lanes)
+
+    @property
+    def arrays(self) -> kernel.KeyArrays:
+        """The lanes as the compiled kernel takes them."""
+        return kernel.KeyArrays(self.words_a_step, self._state, self._parameters, self.piece)
 
     def _advance(self, steps: int) -> None:
         if compiled := kernel.active():

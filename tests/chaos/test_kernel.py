@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edge.chaos import kernel
 from edge.chaos.buffers import aligned
 from edge.chaos.cipher import decipher, encipher
+from edge.chaos.keyfile import decipher_with_key_file, key_file
 from edge.chaos.layout import Layout
 from edge.chaos.parameters import BOXES
 from edge.chaos.prefix import Diffusion
@@ -54,6 +55,42 @@ layouts = st.one_of(
 )
 
 
+CIPHER, PLAIN, LANES = np.zeros(20, np.uint8), np.zeros(16, np.uint8), np.ones((2, 3, 8))
+ROWS, COLUMNS = np.array([1, 0]), np.array([4, 0], np.uint32)
+FITTING = {
+    "cipher": CIPHER,
+    "plain": PLAIN,
+    "words": kernel.KeyArrays(3, *LANES, 48),
+    "moves": kernel.Moves(ROWS, COLUMNS, 4),
+}
+NOT_FITTING = {
+    "cipher": [CIPHER[:12], np.zeros(18, np.uint8), np.zeros(5, np.uint32), PLAIN, CIPHER[::-1]],
+    "plain": [PLAIN[:15], np.zeros(16, np.int8), CIPHER[:16], np.zeros(32, np.uint8)[::2]],
+    "words": [
+        kernel.KeyArrays(3, *LANES, 47),
+        kernel.KeyArrays(3, *LANES, 0),
+        kernel.KeyArrays(3, LANES[0], LANES[1, :2], 48),
+        kernel.KeyArrays(3, LANES[0], LANES[1].astype(np.float32), 48),
+        kernel.KeyArrays(1, np.ones(0), np.ones(0), 8),
+        kernel.KeyArrays(2, np.ones(8), np.ones(8), 8),
+        kernel.KeyArrays(0, np.zeros(4, np.uint32), np.zeros(0), 8),
+        kernel.KeyArrays(0, np.zeros(5, np.uint64), np.zeros(0), 8),
+        kernel.KeyArrays(0, CIPHER.view(np.uint32), np.zeros(0), 8),
+    ],
+    "moves": [
+        kernel.Moves(np.array([0, 2]), COLUMNS, 4),
+        kernel.Moves(np.array([-1, 0]), COLUMNS, 4),
+        kernel.Moves(np.array([0, 1, 2]), COLUMNS, 4),
+        kernel.Moves(ROWS.astype(np.int32), COLUMNS, 4),
+        kernel.Moves(ROWS, COLUMNS + 1, 4),
+        kernel.Moves(ROWS, COLUMNS.astype(np.int64), 4),
+        kernel.Moves(ROWS, COLUMNS[:0], 4),
+        kernel.Moves(ROWS, COLUMNS, 0),
+        kernel.Moves(ROWS, COLUMNS, 5),
+    ],
+}
+
+
 def both_ways(plain, layout, chosen, secret):
     cipher = b"".join(map(bytes, encipher(io.BytesIO(plain), layout, chosen, secret)))
     return cipher, b"".join(map(bytes, decipher(io.BytesIO(cipher), layout, chosen, secret)))
@@ -68,6 +105,9 @@ class TestWithTheKernel:
             cipher, _ = both_ways(plain, layout, chosen, secret)
         with kernel.using(compiled):
             assert both_ways(plain, layout, chosen, secret) == (cipher, plain)
+            keys = b"".join(map(bytes, key_file(layout, chosen, secret)))
+            opened = decipher_with_key_file(io.BytesIO(cipher), io.BytesIO(keys), layout, chosen)
+            assert b"".join(map(bytes, opened)) == plain
 
     @pytest.mark.parametrize("way", ["forward", "backward"])
     @given(size=st.integers(1, 3_000), row=st.integers(1, 3_000))
@@ -83,15 +123,11 @@ class TestWithTheKernel:
         np.testing.assert_array_equal(*results)
 
     def test_arrays_that_do_not_fit_are_refused(self, compiled):
-        plain, target = np.zeros((2, 8), np.uint8), np.zeros((2, 8), np.uint8)
-        columns = np.arange(8, dtype=np.uint32)
-        for rows in (np.array([0, 2]), np.array([-1, 0])):
-            with pytest.raises(ValueError, match="do not fit"):
-                compiled.gather(target, plain, rows, columns, 1)
-        with pytest.raises(ValueError, match="do not fit"):
-            compiled.gather(target, plain, np.array([0, 1]), columns + 1, 1)
-        with pytest.raises(ValueError, match="do not fit"):
-            compiled.gather(target[:1], plain, np.array([0, 1]), columns, 1)
+        for way in (compiled.encipher, compiled.decipher):
+            way(**FITTING)
+            for name, value in ((name, value) for name, values in NOT_FITTING.items() for value in values):
+                with pytest.raises(ValueError, match="do not fit"):
+                    way(**FITTING | {name: value})
         with pytest.raises(ValueError, match="do not fit"):
             compiled.undo_forward(np.zeros(9, np.uint8), np.zeros(3, np.uint8), 4)
         for way in (compiled.forward, compiled.backward):
