@@ -21,9 +21,8 @@ class KeyWords(Protocol):
     piece: int
     """Words that `xor` takes at a time."""
 
-    @property
-    def arrays(self) -> KeyArrays:
-        """The same words, as the compiled kernel takes them."""
+    arrays: KeyArrays
+    """The same words, as the compiled kernel takes them."""
 
     def xor(self, target: NDArray[np.uint32], /) -> None:
         """XOR the next key words into uint32 (n,): `piece` of them, fewer only at the very end."""

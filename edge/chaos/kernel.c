@@ -48,6 +48,12 @@ INLINE uint64_t load64(const uint8_t *from) {
 
 INLINE void store64(uint8_t *to, uint64_t word) { memcpy(to, &word, sizeof word); }
 
+INLINE double drawn(const uint8_t *seed, size_t number) {
+    uint32_t word;
+    memcpy(&word, seed + number * sizeof word, sizeof word);
+    return word;
+}
+
 /* --- the logistic map: t = r - y, y' = y t ------------------------------------------------------------------------- */
 
 INLINE void logistic_step(double *restrict y, const double *restrict r, size_t lanes) {
@@ -57,7 +63,14 @@ INLINE void logistic_step(double *restrict y, const double *restrict r, size_t l
     }
 }
 
-INLINE void logistic_advance_body(double *y, const double *r, size_t lanes, size_t steps) {
+INLINE void logistic_seed(double *restrict y, double *restrict r, size_t lanes, const uint8_t *restrict seed, double image) {
+    for (size_t i = 0; i < lanes; i++) {
+        y[i] = drawn(seed, i) * 0x1p-32 + 1.0;
+        r[i] = ((4.0 - (drawn(seed, lanes + i) * 0x1p-45 + 0x1p-33)) + image) * 0.5;
+    }
+}
+
+INLINE void logistic_advance(double *y, const double *r, size_t lanes, size_t steps) {
     for (size_t start = 0; start < lanes; start += BLOCK) {
         size_t count = least(BLOCK, lanes - start);
         for (size_t step = 0; step < steps; step++)
@@ -67,7 +80,7 @@ INLINE void logistic_advance_body(double *y, const double *r, size_t lanes, size
 
 /* XOR the low 32 bits of the states that follow into `words` words: of all lanes, step by step. Two steps a pass, because the
  * states are then loaded and stored half as often; compilers turn no more than two into vector code. */
-INLINE void logistic_xor_body(double *y, const double *r, size_t lanes, uint32_t *target, size_t words) {
+INLINE void logistic_xor(double *y, const double *r, size_t lanes, uint32_t *target, size_t words) {
     for (size_t start = 0; start < lanes; start += BLOCK) {
         size_t count = least(BLOCK, lanes - start);
         double *restrict own_y = y + start;
@@ -121,7 +134,19 @@ INLINE void lorenz_step(double *restrict xs, double *restrict ys, double *restri
     }
 }
 
-INLINE void lorenz_advance_body(double *state, const double *parameters, size_t lanes, size_t steps) {
+INLINE void lorenz_seed(double *restrict state, double *restrict parameters, size_t lanes, const uint8_t *restrict seed,
+                        const double *restrict image) {
+    static const double low[] = {-8.0, -8.0, 16.0, 9.0, 32.0, 2.5};
+    static const double scale[] = {0x1p-28, 0x1p-28, 0x1p-28, 0x1p-31, 0x1p-29, 0x1p-33};
+    for (size_t k = 0; k < 3; k++) {
+        for (size_t i = k * lanes; i < (k + 1) * lanes; i++) {
+            state[i] = drawn(seed, i) * scale[k] + low[k];
+            parameters[i] = ((drawn(seed, 3 * lanes + i) * scale[k + 3] + low[k + 3]) + image[k]) * 0.5;
+        }
+    }
+}
+
+INLINE void lorenz_advance(double *state, const double *parameters, size_t lanes, size_t steps) {
     for (size_t start = 0; start < lanes; start += BLOCK) {
         double *at = state + start;
         const double *own = parameters + start;
@@ -131,7 +156,7 @@ INLINE void lorenz_advance_body(double *state, const double *parameters, size_t 
 }
 
 /* XOR bits 8 to 39 of the states that follow into `words` words: x of all lanes, y of all lanes, z of all lanes, step by step. */
-INLINE void lorenz_xor_body(double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words) {
+INLINE void lorenz_xor(double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words) {
     for (size_t start = 0; start < lanes; start += BLOCK) {
         size_t count = least(BLOCK, lanes - start);
         double *at = state + start;
@@ -148,6 +173,32 @@ INLINE void lorenz_xor_body(double *state, const double *parameters, size_t lane
             }
         }
     }
+}
+
+/* --- lanes of either map: `a_step` is what one yields at a step, one word by the logistic map, three by the Lorenz system ---- */
+
+INLINE void advance_body(size_t a_step, double *state, const double *parameters, size_t lanes, size_t steps) {
+    if (a_step == 1)
+        logistic_advance(state, parameters, lanes, steps);
+    else
+        lorenz_advance(state, parameters, lanes, steps);
+}
+
+/* Seed lanes from 32-bit integers, which are exact as doubles, and the image's parameters; and step them. */
+INLINE void start_body(size_t a_step, double *state, double *parameters, size_t lanes, const uint8_t *seed,
+                       const double *image, size_t steps) {
+    if (a_step == 1)
+        logistic_seed(state, parameters, lanes, seed, *image);
+    else
+        lorenz_seed(state, parameters, lanes, seed, image);
+    advance_body(a_step, state, parameters, lanes, steps);
+}
+
+INLINE void xor_body(size_t a_step, double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words) {
+    if (a_step == 1)
+        logistic_xor(state, parameters, lanes, target, words);
+    else
+        lorenz_xor(state, parameters, lanes, target, words);
 }
 
 /* --- the hyperchaotic Lorenz system of cipher B: x1, x2, x3 and -x4 ------------------------------------------------- */
@@ -265,22 +316,22 @@ __attribute__((noinline)) static void move_row(uint8_t *restrict to, const uint8
     }
 }
 
-/* XOR the next key words into `words` words. `a_step` is what a lane yields at a step: one word by the logistic map, three by the
- * Lorenz system; zero stands for stored words, to which `state` then points. */
-INLINE void key_xor(size_t a_step, void *state, const double *parameters, size_t lanes, uint32_t *target, size_t words,
-                    size_t stored) {
-    if (a_step == 1) {
-        logistic_xor_body(state, parameters, lanes, target, words);
-    } else if (a_step == 3) {
-        lorenz_xor_body(state, parameters, lanes, target, words);
-    } else {
-        const uint32_t *restrict from = (const uint32_t *)state + stored;
-        for (size_t i = 0; i < words; i++)
-            target[i] ^= from[i];
+/* XOR words from `base` on with the next key words; stored ones are `state` itself. */
+INLINE void key_xor(size_t a_step, void *state, const double *parameters, size_t lanes, uint8_t *cipher, size_t base,
+                    size_t words) {
+    uint32_t *restrict target = (uint32_t *)cipher + base;
+    if (a_step) {
+        xor_body(a_step, state, parameters, lanes, target, words);
+        return;
     }
+    const uint32_t *restrict from = (const uint32_t *)state + base;
+    for (size_t i = 0; i < words; i++)
+        target[i] ^= from[i];
 }
 
-/* Row i of the cipher image is row rows[i] of the plain one, and its sample j begins at byte columns[j] of that row; then all
+/* Key words come from lanes, or are stored where `a_step` is zero and `state` points to them.
+ *
+ * Row i of the cipher image is row rows[i] of the plain one, and its sample j begins at byte columns[j] of that row; then all
  * `words` words are XORed, `piece` at a time. */
 INLINE void encipher_body(size_t a_step, void *state, const double *parameters, size_t lanes, size_t piece, uint8_t *cipher,
                           size_t words, const uint8_t *plain, const int64_t *rows, size_t count, const uint32_t *columns,
@@ -294,7 +345,7 @@ INLINE void encipher_body(size_t a_step, void *state, const double *parameters, 
             move_row(cipher + i * row_bytes, from, columns, width, sample,
                      ahead ? plain + (size_t)rows[i + 1] * row_bytes : from);
         }
-        key_xor(a_step, state, parameters, lanes, (uint32_t *)cipher + base, wanted, base);
+        key_xor(a_step, state, parameters, lanes, cipher, base, wanted);
     }
 }
 
@@ -305,7 +356,7 @@ INLINE void decipher_body(size_t a_step, void *state, const double *parameters, 
     size_t row_bytes = width * sample, i = 0;
     for (size_t base = 0; base < words; base += piece) {
         size_t wanted = least(piece, words - base);
-        key_xor(a_step, state, parameters, lanes, (uint32_t *)cipher + base, wanted, base);
+        key_xor(a_step, state, parameters, lanes, cipher, base, wanted);
         for (; i < count && (i + 1) * row_bytes <= (base + wanted) * 4; i++) {
             uint8_t *to = plain + (size_t)rows[i] * row_bytes;
             int ahead = i + 1 < count && row_bytes <= FETCHED_ROW;
@@ -478,13 +529,14 @@ int edge_level(int wanted) {
     return level;
 }
 
-VERSIONS(logistic_advance, (double *y, const double *r, size_t lanes, size_t steps), (y, r, lanes, steps))
-VERSIONS(logistic_xor, (double *y, const double *r, size_t lanes, uint32_t *target, size_t words),
-         (y, r, lanes, target, words))
-VERSIONS(lorenz_advance, (double *state, const double *parameters, size_t lanes, size_t steps),
-         (state, parameters, lanes, steps))
-VERSIONS(lorenz_xor, (double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words),
-         (state, parameters, lanes, target, words))
+VERSIONS(start,
+         (size_t a_step, double *state, double *parameters, size_t lanes, const uint8_t *seed, const double *image,
+          size_t steps),
+         (a_step, state, parameters, lanes, seed, image, steps))
+VERSIONS(advance, (size_t a_step, double *state, const double *parameters, size_t lanes, size_t steps),
+         (a_step, state, parameters, lanes, steps))
+VERSIONS(xor, (size_t a_step, double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words),
+         (a_step, state, parameters, lanes, target, words))
 VERSIONS(hyper_advance, (double *state, size_t lanes, const double *steps, size_t count), (state, lanes, steps, count))
 VERSIONS(hyper_fill, (double *state, size_t lanes, const double *steps, size_t unit, uint8_t *r, uint8_t *z, size_t size),
          (state, lanes, steps, unit, r, z, size))

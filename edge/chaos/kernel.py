@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.chaos.buffers import WORD_BYTES
+from edge.chaos.buffers import WORD_BYTES, address
 
 SOURCE: Final = Path(__file__).with_name("kernel.c")
 LIBRARY: Final = Path(__file__).with_name("_kernel.so")
@@ -27,18 +27,15 @@ _LEVELS: Final = ("baseline", "AVX2", "AVX-512")
 
 _ADDRESS: Final = ctypes.c_void_p
 _SIZE: Final = ctypes.c_size_t
-# What encipher and decipher take: key words; the cipher image and its words; the plain image; rows; columns; a sample's bytes.
-_BAND: Final = (
-    *(_SIZE, _ADDRESS, _ADDRESS, _SIZE, _SIZE),
-    *(_ADDRESS, _SIZE, _ADDRESS),
-    *(_ADDRESS, _SIZE, _ADDRESS, _SIZE, _SIZE),
-)
+# Lanes: words a step, states, parameters, their number. What encipher and decipher take: besides, the words to XOR at a time; the
+# cipher image and its words; the plain image; rows; columns; bytes of a sample.
+_LANES: Final = (_SIZE, _ADDRESS, _ADDRESS, _SIZE)
+_BAND: Final = (*_LANES, _SIZE, _ADDRESS, _SIZE, _ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE, _SIZE)
 # The parameters of each function of kernel.c.
 _FUNCTIONS: Final = {
-    "logistic_advance": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
-    "logistic_xor": (_ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE),
-    "lorenz_advance": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
-    "lorenz_xor": (_ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE),
+    "start": (*_LANES, _ADDRESS, _ADDRESS, _SIZE),
+    "advance": (*_LANES, _SIZE),
+    "xor": (*_LANES, _ADDRESS, _SIZE),
     "hyper_advance": (_ADDRESS, _SIZE, _ADDRESS, _SIZE),
     "hyper_fill": (_ADDRESS, _SIZE, _ADDRESS, _SIZE, _ADDRESS, _ADDRESS, _SIZE),
     "encipher": _BAND,
@@ -108,22 +105,26 @@ class Kernel:
         self.level = _LEVELS[self._library.edge_level(ctypes.c_int(level))]
         return self.level
 
-    def logistic_advance(self, y: Array, r: Array, steps: int) -> None:
-        """Step lanes of the logistic map: float64 (lanes,) each."""
-        self._library.edge_logistic_advance(_at(y), _at(r), y.size, steps)
+    def start(self, lanes: KeyArrays, seed: bytes, parameters: tuple[float, ...], steps: int) -> None:
+        """Seed lanes and step them.
 
-    def logistic_xor(self, target: Array, y: Array, r: Array) -> None:
+        Args:
+            lanes: What is written.
+            seed: As `Lanes` takes it.
+            parameters: The image's.
+            steps: Steps without a word.
+        """
+        _require(len(seed) == 8 * lanes.state.size and len(parameters) == lanes.a_step)
+        self._library.edge_start(*_lanes(lanes), seed, (ctypes.c_double * len(parameters))(*parameters), steps)
+
+    def advance(self, lanes: KeyArrays, steps: int) -> None:
+        """Step lanes without a word."""
+        self._library.edge_advance(*_lanes(lanes), steps)
+
+    def xor(self, target: Array, lanes: KeyArrays) -> None:
         """XOR the next words of lanes into uint32 (n,); states end after whole steps."""
-        _require(y.size == r.size)
-        self._library.edge_logistic_xor(_at(y), _at(r), y.size, _at(target), target.size)
-
-    def lorenz_advance(self, state: Array, parameters: Array, steps: int) -> None:
-        """Step lanes of the Lorenz system: float64 (3, lanes) each."""
-        self._library.edge_lorenz_advance(_at(state), _at(parameters), state.shape[1], steps)
-
-    def lorenz_xor(self, target: Array, state: Array, parameters: Array) -> None:
-        """XOR the next words of lanes into uint32 (n,); states end after whole steps."""
-        self._library.edge_lorenz_xor(_at(state), _at(parameters), state.shape[1], _at(target), target.size)
+        _require(target.dtype == np.uint32)
+        self._library.edge_xor(*_lanes(lanes), _at(target), target.size)
 
     def hyper_advance(self, state: Array, steps: Array, count: int) -> None:
         """Step lanes of cipher B's system: float64 (4, lanes), the last row negative; float64 (3,): half, whole, sixth."""
@@ -231,15 +232,13 @@ def source_digest() -> str:
 def _band(cipher: Array, plain: Array, words: KeyArrays, moves: Moves) -> tuple[int, ...]:
     """Return the arguments of encipher and decipher."""
     rows, columns, sample = moves
-    count, lanes = cipher.size // WORD_BYTES, 0
-    _require(words.a_step in (0, 1, 3) and words.piece > 0)
+    count = cipher.size // WORD_BYTES
     if words.a_step:
-        lanes = words.state.size // words.a_step
-        _require(words.state.dtype == words.parameters.dtype == np.float64)
-        _require(words.state.size == words.parameters.size == lanes * words.a_step > 0)
-        _require(words.piece % words.state.size == 0)
+        source = _lanes(words)
+        _require(words.piece > 0 and words.piece % words.state.size == 0)
     else:
-        _require(words.state.dtype == np.uint32 and words.state.size >= count)
+        source = 0, _at(words.state), 0, 0
+        _require(words.piece > 0 and words.state.dtype == np.uint32 and words.state.size >= count)
     _require(cipher.dtype == plain.dtype == np.uint8 and cipher.size % WORD_BYTES == 0)
     _require(not any(np.may_share_memory(cipher, other) for other in (plain, words.state)))
     _require(rows.dtype == np.int64 and columns.dtype == np.uint32 and columns.size > 0 and sample > 0)
@@ -247,16 +246,23 @@ def _band(cipher: Array, plain: Array, words: KeyArrays, moves: Moves) -> tuple[
     _require(not rows.size or (int(rows.min()) >= 0 and int(rows.max()) < rows.size))
     _require(int(columns.max()) <= (columns.size - 1) * sample)
     return (
-        *(words.a_step, _at(words.state), _at(words.parameters), lanes, words.piece),
-        *(_at(cipher), count, _at(plain)),
+        *(*source, words.piece, _at(cipher), count, _at(plain)),
         *(_at(rows), rows.size, _at(columns), columns.size, sample),
     )
+
+
+def _lanes(words: KeyArrays) -> tuple[int, int, int, int]:
+    """Return the arguments that stand for lanes."""
+    state, parameters = words.state, words.parameters
+    _require(words.a_step in (1, 3) and state.dtype == parameters.dtype == np.float64)
+    _require(state.shape == parameters.shape == (words.a_step, state.shape[-1]) and state.size > 0)
+    return words.a_step, _at(state), _at(parameters), state.shape[1]
 
 
 def _at(array: Array) -> int:
     """Return the address of an array's first element."""
     _require(array.flags.c_contiguous)
-    return array.ctypes.data
+    return address(array)
 
 
 def _require(met: bool) -> None:

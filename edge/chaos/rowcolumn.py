@@ -193,11 +193,7 @@ class _StoredWords:
     def __init__(self, words: Words) -> None:
         self._words = words
         self._position = 0
-
-    @property
-    def arrays(self) -> KeyArrays:
-        """The words as the compiled kernel takes them."""
-        return KeyArrays(0, self._words, self._words, self.piece)
+        self.arrays = KeyArrays(0, words, words, self.piece)
 
     def xor(self, target: Words) -> None:
         """XOR the next key words into uint32 (n,)."""
