@@ -17,8 +17,10 @@ from edge.chaos.buffers import aligned
 from edge.chaos.cipher import decipher, encipher
 from edge.chaos.keyfile import decipher_with_key_file, key_file
 from edge.chaos.layout import Layout
+from edge.chaos.maps import LogisticLanes, LorenzLanes
 from edge.chaos.parameters import BOXES
 from edge.chaos.prefix import Diffusion
+from edge.chaos.rowcolumn import RowColumnCipher
 from edge.protocol import PATTERN_BYTES
 from edge.records import ChaosParameters, MapName, Quantiser
 
@@ -121,6 +123,37 @@ class TestWithTheKernel:
                 getattr(Diffusion(row), way)(data)
             results.append(data)
         np.testing.assert_array_equal(*results)
+
+    @pytest.mark.parametrize("kind", [LogisticLanes, LorenzLanes])
+    @given(lanes=st.integers(1, 600), words=st.integers(1, 4_000))
+    def test_key_words_end_where_they_should(self, compiled, kind, lanes, words):
+        values = (3.99995,) if kind is LogisticLanes else (10.0, 36.0, 2.75)
+        seed = np.random.default_rng(lanes).bytes(lanes * kind.seed_bytes)
+        results, states = [], []
+        for used in (None, compiled):
+            target = np.zeros(words + 2_000, np.uint32)
+            with kernel.using(used):
+                stream = kind(seed, values)
+                stream.xor(target[:words])
+            assert not target[words:].any()
+            results.append(target)
+            states.append(stream.arrays.state)
+        np.testing.assert_array_equal(*results)
+        np.testing.assert_array_equal(*states)
+
+    @given(layout=layouts, secret=st.binary(min_size=32, max_size=32))
+    def test_nothing_beyond_a_band_is_written(self, compiled, layout, secret):
+        kind = RowColumnCipher(layout, ChaosParameters(MapName.LOGISTIC, (3.99995,), "secret"))
+        band = next(layout.bands())
+        words = -(-band.size // 4) * 4
+        plain, cipher = np.zeros((2, words + 4_096), np.uint8)
+        with kernel.using(compiled):
+            kind.encipher(band, plain, cipher, kind.keys(secret, band))
+            assert not plain.any()
+            assert not cipher[words:].any()
+            kind.decipher(band, cipher, plain, kind.keys(secret, band))
+            assert not cipher[words:].any()
+            assert not plain.any()
 
     def test_arrays_that_do_not_fit_are_refused(self, compiled):
         for way in (compiled.encipher, compiled.decipher):
