@@ -4,8 +4,8 @@
  * -ffp-contract=off, never with -ffast-math); no allocation, no state but the level, no file, no thread. Sizes, indices and
  * overlaps are checked by kernel.py, the only caller.
  *
- * Every loop is plain C that compilers turn into vector code. On x86-64 it is compiled three times, for what every processor
- * has, for AVX2 and for AVX-512; edge_level says which is used.
+ * Every loop is plain C that compilers turn into vector code. On x86-64 it is compiled four times: for what every processor has,
+ * for SSE4.1, which rounds in one instruction, for AVX2 and for AVX-512; edge_level says which is used.
  */
 
 #include <math.h>
@@ -482,6 +482,7 @@ static int level;
 
 #if defined(__x86_64__)
 
+#define SSE41 __attribute__((target("sse4.1")))
 #define AVX2 __attribute__((target("avx2")))
 #if defined(__clang__)
 #define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl"), min_vector_width(512)))
@@ -493,17 +494,22 @@ static int supported(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl"))
+        return 3;
+    if (__builtin_cpu_supports("avx2"))
         return 2;
-    return __builtin_cpu_supports("avx2") ? 1 : 0;
+    return __builtin_cpu_supports("sse4.1") ? 1 : 0;
 }
 
 #define VERSIONS(name, parameters, arguments)                                                                           \
     static void name##_0 parameters { name##_body arguments; }                                                          \
-    AVX2 static void name##_1 parameters { name##_body arguments; }                                                     \
-    AVX512 static void name##_2 parameters { name##_body arguments; }                                                   \
+    SSE41 static void name##_1 parameters { name##_body arguments; }                                                    \
+    AVX2 static void name##_2 parameters { name##_body arguments; }                                                     \
+    AVX512 static void name##_3 parameters { name##_body arguments; }                                                   \
     EXPORT void edge_##name parameters;                                                                                 \
     void edge_##name parameters {                                                                                       \
-        if (level == 2)                                                                                                 \
+        if (level == 3)                                                                                                 \
+            name##_3 arguments;                                                                                         \
+        else if (level == 2)                                                                                            \
             name##_2 arguments;                                                                                         \
         else if (level == 1)                                                                                            \
             name##_1 arguments;                                                                                         \
@@ -521,7 +527,8 @@ static int supported(void) { return 0; }
 
 #endif
 
-/* Use the version for `wanted` (0 every processor, 1 AVX2, 2 AVX-512), or the best below it that the processor has; return it. */
+/* Use the version for `wanted` (0 every processor, 1 SSE4.1, 2 AVX2, 3 AVX-512), or the best below it that the processor has;
+ * return it. */
 EXPORT int edge_level(int wanted);
 int edge_level(int wanted) {
     int best = supported();

@@ -23,7 +23,7 @@ from edge.chaos.buffers import WORD_BYTES, address
 SOURCE: Final = Path(__file__).with_name("kernel.c")
 LIBRARY: Final = Path(__file__).with_name("_kernel.so")
 _SWITCH: Final = "EDGE_KERNEL"
-_LEVELS: Final = ("baseline", "AVX2", "AVX-512")
+_LEVELS: Final = ("baseline", "SSE4.1", "AVX2", "AVX-512")
 
 _ADDRESS: Final = ctypes.c_void_p
 _SIZE: Final = ctypes.c_size_t
@@ -101,7 +101,7 @@ class Kernel:
         self.level = self.choose(len(_LEVELS) - 1)
 
     def choose(self, level: int) -> str:
-        """Use the instructions of a level, 0 to 2, or the best below it that the processor has; return its name."""
+        """Use the instructions of a level, 0 to 3, or the best below it that the processor has; return its name."""
         self.level = _LEVELS[self._library.edge_level(ctypes.c_int(level))]
         return self.level
 

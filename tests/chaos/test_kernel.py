@@ -28,16 +28,17 @@ needs_the_kernel = pytest.mark.skipif(
     not kernel.LIBRARY.is_file(), reason="the package was installed where there is no C compiler"
 )
 WAYS = [(MapName.LOGISTIC, None), (MapName.LORENZ, None), *((MapName.HYPERLORENZ_DNA, each) for each in Quantiser)]
+LEVELS = ("baseline", "SSE4.1", "AVX2", "AVX-512")
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2])
+@pytest.fixture(scope="module", params=range(len(LEVELS)))
 def compiled(request):
     loaded = kernel.Kernel(kernel.LIBRARY)
     level = loaded.choose(request.param)
-    if level != ("baseline", "AVX2", "AVX-512")[request.param]:
+    if level != LEVELS[request.param]:
         pytest.skip("this processor has no such instructions")
     yield loaded
-    loaded.choose(2)
+    loaded.choose(len(LEVELS) - 1)
 
 
 @st.composite
