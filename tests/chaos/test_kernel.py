@@ -21,6 +21,7 @@ from edge.chaos.maps import LogisticLanes, LorenzLanes
 from edge.chaos.parameters import BOXES
 from edge.chaos.prefix import Diffusion
 from edge.chaos.rowcolumn import RowColumnCipher
+from edge.errors import CipherError
 from edge.protocol import PATTERN_BYTES
 from edge.records import ChaosParameters, MapName, Quantiser
 
@@ -177,6 +178,18 @@ class TestWithTheKernel:
             assert kernel.active() is None
             kernel.settle(lambda: b"the same")
             assert kernel.active() is not None
+
+    @pytest.mark.parametrize("error", [CipherError("an orbit left the numbers"), ValueError("arrays that do not fit")])
+    def test_a_kernel_that_fails_where_numpy_does_not_is_not_used(self, monkeypatch, error):
+        def probe():
+            if kernel.active():
+                raise error
+            return b""
+
+        monkeypatch.delenv("EDGE_KERNEL", raising=False)
+        with kernel.using(None):
+            kernel.settle(probe)
+            assert kernel.active() is None
 
     def test_a_library_of_another_source_is_not_used(self, tmp_path, monkeypatch):
         (tmp_path / "kernel.c").write_text("/* another */")
