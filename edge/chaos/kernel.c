@@ -1,7 +1,7 @@
 /* The hot loops of both image ciphers, byte for byte what NumPy computes.
  *
- * Rules kept here: only + - * and floor on double, in the order of PROTOCOL.md, each rounded on its own (build with
- * -ffp-contract=off, never with -ffast-math); no allocation, no state but the level, no file, no thread. Sizes, indices and
+ * Rules kept here: only + - * and floor on double, and 32-bit integers as doubles, in the order of PROTOCOL.md, each rounded on
+ * its own (build with -ffp-contract=off, never with -ffast-math); no allocation, no state but the level, no file, no thread. Sizes, indices and
  * overlaps are checked by kernel.py, the only caller.
  *
  * Every loop is plain C that compilers turn into vector code. On x86-64 it is compiled four times: for what every processor has,
@@ -79,7 +79,7 @@ INLINE void logistic_advance(double *y, const double *r, size_t lanes, size_t st
 }
 
 /* XOR the low 32 bits of the states that follow into `words` words: of all lanes, step by step. Two steps a pass, because the
- * states are then loaded and stored half as often; compilers turn no more than two into vector code. */
+ * states are then loaded and stored half as often; gcc 12 makes no vector code of more. */
 INLINE void logistic_xor(double *y, const double *r, size_t lanes, uint32_t *target, size_t words) {
     for (size_t start = 0; start < lanes; start += BLOCK) {
         size_t count = least(BLOCK, lanes - start);
@@ -287,11 +287,14 @@ INLINE void hyper_fill_body(double *state, size_t lanes, const double *steps, si
 #define FETCHED_ROW 65536
 #define CACHE_LINE 64
 
-/* Line by line of the target, and with each line one of the next row is fetched. */
+/* Samples that are moved together, no more than a line of them: with each group a line of the next row is fetched. With more
+ * than eight gcc makes something slower of samples of two bytes. */
+#define GROUP(bytes) ((bytes) > 8 ? CACHE_LINE / (bytes) : 8)
+
 #define MOVE_SAMPLES(bytes)                                                                                             \
-    for (; j + CACHE_LINE / (bytes) <= width; j += CACHE_LINE / (bytes)) {                                              \
+    for (; j + GROUP(bytes) <= width; j += GROUP(bytes)) {                                                              \
         __builtin_prefetch(next + j * (bytes));                                                                         \
-        for (size_t k = j; k < j + CACHE_LINE / (bytes); k++)                                                           \
+        for (size_t k = j; k < j + GROUP(bytes); k++)                                                                   \
             memcpy(to + k * (bytes), from + columns[k], (bytes));                                                       \
     }                                                                                                                   \
     for (; j < width; j++)                                                                                              \
