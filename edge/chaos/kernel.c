@@ -1,8 +1,8 @@
 /* The hot loops of both image ciphers, byte for byte what NumPy computes.
  *
  * Rules kept here: only + - * and floor on double, and 32-bit integers as doubles, in the order of PROTOCOL.md, each rounded on
- * its own (build with -ffp-contract=off, never with -ffast-math); no allocation, no state but the level, no file, no thread. Sizes, indices and
- * overlaps are checked by kernel.py, the only caller.
+ * its own (build with -ffp-contract=off, never with -ffast-math); no allocation, no state but the level, no file, no thread.
+ * Sizes, indices and overlaps are checked by kernel.py, the only caller.
  *
  * Every loop is plain C that compilers turn into vector code. On x86-64 it is compiled four times: for what every processor has,
  * for SSE4.1, which rounds in one instruction, for AVX2 and for AVX-512; edge_level says which is used.
@@ -175,7 +175,7 @@ INLINE void lorenz_xor(double *state, const double *parameters, size_t lanes, ui
     }
 }
 
-/* --- lanes of either map: `a_step` is what one yields at a step, one word by the logistic map, three by the Lorenz system ---- */
+/* --- lanes of either map: one yields `a_step` words a step, 1 by the logistic map and 3 by the Lorenz system ----------- */
 
 INLINE void advance_body(size_t a_step, double *state, const double *parameters, size_t lanes, size_t steps) {
     if (a_step == 1)

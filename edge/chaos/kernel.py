@@ -28,8 +28,8 @@ _LEVELS: Final = ("baseline", "SSE4.1", "AVX2", "AVX-512")
 
 _ADDRESS: Final = ctypes.c_void_p
 _SIZE: Final = ctypes.c_size_t
-# Lanes: words a step, states, parameters, their number. What encipher and decipher take: besides, the words to XOR at a time; the
-# cipher image and its words; the plain image; rows; columns; bytes of a sample.
+# Lanes: words a step, states, parameters, how many. Of a band besides: words to XOR at a time, the cipher image and its words,
+# the plain image, rows, columns, bytes of a sample.
 _LANES: Final = (_SIZE, _ADDRESS, _ADDRESS, _SIZE)
 _BAND: Final = (*_LANES, _SIZE, _ADDRESS, _SIZE, _ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE, _SIZE)
 # The parameters of each function of kernel.c.
