@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,12 +29,19 @@ class Readable(Protocol):
         ...
 
 
+def address(array: NDArray[Any]) -> int:
+    """Return the address of an array's first element."""
+    if array.flags.writeable and array.flags.c_contiguous and array.size:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))  # `array.ctypes` takes four times as long
+    return array.ctypes.data
+
+
 def aligned(count: int, dtype: type[Scalar]) -> NDArray[Scalar]:
     """Return an uninitialised array of `count` elements that starts on a cache line and is padded to a whole one."""
     size = count * np.dtype(dtype).itemsize
     room = -(-size // ALIGNMENT) * ALIGNMENT
     raw = np.empty(room + ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -address(raw) % ALIGNMENT
     array: NDArray[Any] = raw[start : start + size].view(dtype)
     return array
 

@@ -143,10 +143,31 @@ def _known_images() -> bytes:
     layouts = (Layout.for_file(300_007), Layout.for_pixels((1, 41, 53, 3), 1), Layout(size=5_003, width=37, sample=2))
     for parameters in _known_parameters():
         for layout in layouts:
-            plain = np.arange(layout.size, dtype=np.uint64).view(np.uint8)[: layout.size].tobytes()
-            cipher = b"".join(map(bytes, encipher(io.BytesIO(plain), layout, parameters, secret)))
-            given += [cipher, *map(bytes, decipher(io.BytesIO(cipher), layout, parameters, secret))]
+            given += _there_and_back(layout, parameters, secret)
+    # The other samples that the kernel has a loop for, and one that it has none for; and stored key words.
+    logistic = next(_known_parameters())
+    for sample in (1, 4, 5, 6, 12, 16):
+        given += _there_and_back(Layout(size=1_003, width=29, sample=sample), logistic, secret)
+    given.append(_with_stored_keys(layouts[0], logistic, secret))
     return b"".join(given)
+
+
+def _there_and_back(layout: Layout, parameters: ChaosParameters, secret: bytes) -> list[bytes]:
+    """Encipher an image and decipher it again: the cipher image and the plain one, band by band."""
+    plain = np.arange(layout.size, dtype=np.uint64).view(np.uint8)[: layout.size].tobytes()
+    cipher = list(map(bytes, encipher(io.BytesIO(plain), layout, parameters, secret)))
+    return cipher + list(map(bytes, decipher(io.BytesIO(b"".join(cipher)), layout, parameters, secret)))
+
+
+def _with_stored_keys(layout: Layout, parameters: ChaosParameters, secret: bytes) -> bytes:
+    """Decipher zeros, one band of them, with the explicit key file."""
+    kind: BandCipher[Any] = cipher_class(parameters.map)(layout, parameters)
+    (band,) = layout.bands()
+    with band_buffers(layout, 2 + kind.file_buffers) as (cipher, plain, *room):
+        file = b"".join(map(bytes, kind.key_pieces(secret, band, room)))
+        cipher.fill(0)
+        kind.decipher(band, cipher, plain, kind.read_keys(io.BytesIO(file), band, room))
+        return plain[: band.size].tobytes()
 
 
 def _known_parameters() -> Iterator[ChaosParameters]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.chaos.buffers import WORD_BYTES
+from edge.chaos.kernel import KeyArrays
 
 # Key words are little-endian in the key stream, whatever the processor.
 LITTLE = np.dtype("<u4")
@@ -19,6 +20,9 @@ class KeyWords(Protocol):
 
     piece: int
     """Words that `xor` takes at a time."""
+
+    arrays: KeyArrays
+    """The same words, as the compiled kernel takes them."""
 
     def xor(self, target: NDArray[np.uint32], /) -> None:
         """XOR the next key words into uint32 (n,): `piece` of them, fewer only at the very end."""

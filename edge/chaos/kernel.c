@@ -1,11 +1,11 @@
 /* The hot loops of both image ciphers, byte for byte what NumPy computes.
  *
- * Rules kept here: only + - * and floor on double, in the order of PROTOCOL.md, each rounded on its own (build with
- * -ffp-contract=off, never with -ffast-math); no allocation, no state but the level, no file, no thread. Sizes, indices and
- * overlaps are checked by kernel.py, the only caller.
+ * Rules kept here: only + - * and floor on double, and 32-bit integers as doubles, in the order of PROTOCOL.md, each rounded on
+ * its own (build with -ffp-contract=off, never with -ffast-math); no allocation, no state but the level, no file, no thread.
+ * Sizes, indices and overlaps are checked by kernel.py, the only caller.
  *
- * Every loop is plain C that compilers turn into vector code. On x86-64 it is compiled three times, for what every processor
- * has, for AVX2 and for AVX-512; edge_level says which is used.
+ * Every loop is plain C that compilers turn into vector code. On x86-64 it is compiled four times: for what every processor has,
+ * for SSE4.1, which rounds in one instruction, for AVX2 and for AVX-512; edge_level says which is used.
  */
 
 #include <math.h>
@@ -48,6 +48,12 @@ INLINE uint64_t load64(const uint8_t *from) {
 
 INLINE void store64(uint8_t *to, uint64_t word) { memcpy(to, &word, sizeof word); }
 
+INLINE double drawn(const uint8_t *seed, size_t number) {
+    uint32_t word;
+    memcpy(&word, seed + number * sizeof word, sizeof word);
+    return word;
+}
+
 /* --- the logistic map: t = r - y, y' = y t ------------------------------------------------------------------------- */
 
 INLINE void logistic_step(double *restrict y, const double *restrict r, size_t lanes) {
@@ -57,7 +63,14 @@ INLINE void logistic_step(double *restrict y, const double *restrict r, size_t l
     }
 }
 
-INLINE void logistic_advance_body(double *y, const double *r, size_t lanes, size_t steps) {
+INLINE void logistic_seed(double *restrict y, double *restrict r, size_t lanes, const uint8_t *restrict seed, double image) {
+    for (size_t i = 0; i < lanes; i++) {
+        y[i] = drawn(seed, i) * 0x1p-32 + 1.0;
+        r[i] = ((4.0 - (drawn(seed, lanes + i) * 0x1p-45 + 0x1p-33)) + image) * 0.5;
+    }
+}
+
+INLINE void logistic_advance(double *y, const double *r, size_t lanes, size_t steps) {
     for (size_t start = 0; start < lanes; start += BLOCK) {
         size_t count = least(BLOCK, lanes - start);
         for (size_t step = 0; step < steps; step++)
@@ -65,27 +78,31 @@ INLINE void logistic_advance_body(double *y, const double *r, size_t lanes, size
     }
 }
 
-/* XOR the low 32 bits of the states that follow into `words` words: of all lanes, step by step. */
-INLINE void logistic_xor_body(double *y, const double *r, size_t lanes, uint32_t *target, size_t words) {
+/* XOR the low 32 bits of the states that follow into `words` words: of all lanes, step by step. Two steps a pass, because the
+ * states are then loaded and stored half as often; gcc 12 makes no vector code of more. */
+INLINE void logistic_xor(double *y, const double *r, size_t lanes, uint32_t *target, size_t words) {
     for (size_t start = 0; start < lanes; start += BLOCK) {
         size_t count = least(BLOCK, lanes - start);
         double *restrict own_y = y + start;
         const double *restrict own_r = r + start;
-        for (size_t base = 0; base < words; base += lanes) {
-            size_t position = base + start;
-            if (position + count <= words) {
-                uint32_t *restrict out = target + position;
-                for (size_t i = 0; i < count; i++) {
-                    double t = own_r[i] - own_y[i];
-                    double next = own_y[i] * t;
-                    own_y[i] = next;
-                    out[i] ^= (uint32_t)bits_of(next);
-                }
-            } else {
-                logistic_step(own_y, own_r, count);
-                for (size_t i = 0; position + i < words; i++)
-                    target[position + i] ^= (uint32_t)bits_of(own_y[i]);
+        size_t position = start;
+        for (; position + lanes + count <= words; position += 2 * lanes) {
+            uint32_t *restrict first = target + position;
+            uint32_t *restrict second = first + lanes;
+            for (size_t i = 0; i < count; i++) {
+                double t = own_r[i] - own_y[i];
+                double next = own_y[i] * t;
+                double u = own_r[i] - next;
+                double last = next * u;
+                own_y[i] = last;
+                first[i] ^= (uint32_t)bits_of(next);
+                second[i] ^= (uint32_t)bits_of(last);
             }
+        }
+        for (; position - start < words; position += lanes) {
+            logistic_step(own_y, own_r, count);
+            for (size_t i = 0; i < count && position + i < words; i++)
+                target[position + i] ^= (uint32_t)bits_of(own_y[i]);
         }
     }
 }
@@ -117,7 +134,19 @@ INLINE void lorenz_step(double *restrict xs, double *restrict ys, double *restri
     }
 }
 
-INLINE void lorenz_advance_body(double *state, const double *parameters, size_t lanes, size_t steps) {
+INLINE void lorenz_seed(double *restrict state, double *restrict parameters, size_t lanes, const uint8_t *restrict seed,
+                        const double *restrict image) {
+    static const double low[] = {-8.0, -8.0, 16.0, 9.0, 32.0, 2.5};
+    static const double scale[] = {0x1p-28, 0x1p-28, 0x1p-28, 0x1p-31, 0x1p-29, 0x1p-33};
+    for (size_t k = 0; k < 3; k++) {
+        for (size_t i = k * lanes; i < (k + 1) * lanes; i++) {
+            state[i] = drawn(seed, i) * scale[k] + low[k];
+            parameters[i] = ((drawn(seed, 3 * lanes + i) * scale[k + 3] + low[k + 3]) + image[k]) * 0.5;
+        }
+    }
+}
+
+INLINE void lorenz_advance(double *state, const double *parameters, size_t lanes, size_t steps) {
     for (size_t start = 0; start < lanes; start += BLOCK) {
         double *at = state + start;
         const double *own = parameters + start;
@@ -127,7 +156,7 @@ INLINE void lorenz_advance_body(double *state, const double *parameters, size_t 
 }
 
 /* XOR bits 8 to 39 of the states that follow into `words` words: x of all lanes, y of all lanes, z of all lanes, step by step. */
-INLINE void lorenz_xor_body(double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words) {
+INLINE void lorenz_xor(double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words) {
     for (size_t start = 0; start < lanes; start += BLOCK) {
         size_t count = least(BLOCK, lanes - start);
         double *at = state + start;
@@ -144,6 +173,32 @@ INLINE void lorenz_xor_body(double *state, const double *parameters, size_t lane
             }
         }
     }
+}
+
+/* --- lanes of either map: one yields `a_step` words a step, 1 by the logistic map and 3 by the Lorenz system ----------- */
+
+INLINE void advance_body(size_t a_step, double *state, const double *parameters, size_t lanes, size_t steps) {
+    if (a_step == 1)
+        logistic_advance(state, parameters, lanes, steps);
+    else
+        lorenz_advance(state, parameters, lanes, steps);
+}
+
+/* Seed lanes from 32-bit integers, which are exact as doubles, and the image's parameters; and step them. */
+INLINE void start_body(size_t a_step, double *state, double *parameters, size_t lanes, const uint8_t *seed,
+                       const double *image, size_t steps) {
+    if (a_step == 1)
+        logistic_seed(state, parameters, lanes, seed, *image);
+    else
+        lorenz_seed(state, parameters, lanes, seed, image);
+    advance_body(a_step, state, parameters, lanes, steps);
+}
+
+INLINE void xor_body(size_t a_step, double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words) {
+    if (a_step == 1)
+        logistic_xor(state, parameters, lanes, target, words);
+    else
+        lorenz_xor(state, parameters, lanes, target, words);
 }
 
 /* --- the hyperchaotic Lorenz system of cipher B: x1, x2, x3 and -x4 ------------------------------------------------- */
@@ -226,38 +281,90 @@ INLINE void hyper_fill_body(double *state, size_t lanes, const double *steps, si
     }
 }
 
-/* --- the permutation ------------------------------------------------------------------------------------------------ */
+/* --- cipher A on a band: the permutation fused with the XOR, tile by tile so that a tile is still in the cache ---------- */
 
-/* The rows of a source this small are fetched ahead: they are read in an order that no processor foresees. */
+/* Of rows no longer than this the next one is fetched ahead: they are visited in an order that no processor foresees. */
 #define FETCHED_ROW 65536
+#define CACHE_LINE 64
 
-#define GATHER_COLUMNS(bytes)                                                                                           \
-    for (size_t j = 0; j < width; j++)                                                                                  \
+/* Samples that are moved together, no more than a line of them: with each group a line of the next row is fetched. With more
+ * than eight gcc makes something slower of samples of two bytes. */
+#define GROUP(bytes) ((bytes) > 8 ? CACHE_LINE / (bytes) : 8)
+
+#define MOVE_SAMPLES(bytes)                                                                                             \
+    for (; j + GROUP(bytes) <= width; j += GROUP(bytes)) {                                                              \
+        __builtin_prefetch(next + j * (bytes));                                                                         \
+        for (size_t k = j; k < j + GROUP(bytes); k++)                                                                   \
+            memcpy(to + k * (bytes), from + columns[k], (bytes));                                                       \
+    }                                                                                                                   \
+    for (; j < width; j++)                                                                                              \
         memcpy(to + j * (bytes), from + columns[j], (bytes));                                                           \
     break
 
-/* Row i of the target is row rows[i] of the source, and its sample j begins at byte columns[j] of that row. */
-INLINE void gather_body(const uint8_t *source, uint8_t *target, const int64_t *rows, size_t count, const uint32_t *columns,
-                        size_t width, size_t sample) {
-    size_t row_bytes = width * sample;
-    for (size_t i = 0; i < count; i++) {
-        const uint8_t *restrict from = source + (size_t)rows[i] * row_bytes;
-        uint8_t *restrict to = target + i * row_bytes;
-        if (i + 1 < count && row_bytes <= FETCHED_ROW) {
-            const uint8_t *next = source + (size_t)rows[i + 1] * row_bytes;
-            for (size_t k = 0; k < row_bytes; k += 64)
-                __builtin_prefetch(next + k);
+/* Write a row whose sample j begins at byte columns[j] of another; `next` is the row that will be missed next. One version for
+ * all processors: the gather instructions of some take longer than single loads. */
+__attribute__((noinline)) static void move_row(uint8_t *restrict to, const uint8_t *restrict from, const uint32_t *columns,
+                                               size_t width, size_t sample, const uint8_t *next) {
+    size_t j = 0;
+    switch (sample) {
+    case 1: MOVE_SAMPLES(1);
+    case 2: MOVE_SAMPLES(2);
+    case 3: MOVE_SAMPLES(3);
+    case 4: MOVE_SAMPLES(4);
+    case 6: MOVE_SAMPLES(6);
+    case 8: MOVE_SAMPLES(8);
+    case 12: MOVE_SAMPLES(12);
+    case 16: MOVE_SAMPLES(16);
+    default: MOVE_SAMPLES(sample);
+    }
+}
+
+/* XOR words from `base` on with the next key words; stored ones are `state` itself. */
+INLINE void key_xor(size_t a_step, void *state, const double *parameters, size_t lanes, uint8_t *cipher, size_t base,
+                    size_t words) {
+    uint32_t *restrict target = (uint32_t *)cipher + base;
+    if (a_step) {
+        xor_body(a_step, state, parameters, lanes, target, words);
+        return;
+    }
+    const uint32_t *restrict from = (const uint32_t *)state + base;
+    for (size_t i = 0; i < words; i++)
+        target[i] ^= from[i];
+}
+
+/* Key words come from lanes, or are stored where `a_step` is zero and `state` points to them.
+ *
+ * Row i of the cipher image is row rows[i] of the plain one, and its sample j begins at byte columns[j] of that row; then all
+ * `words` words are XORed, `piece` at a time. */
+INLINE void encipher_body(size_t a_step, void *state, const double *parameters, size_t lanes, size_t piece, uint8_t *cipher,
+                          size_t words, const uint8_t *plain, const int64_t *rows, size_t count, const uint32_t *columns,
+                          size_t width, size_t sample) {
+    size_t row_bytes = width * sample, i = 0;
+    for (size_t base = 0; base < words; base += piece) {
+        size_t wanted = least(piece, words - base);
+        for (; i < count && i * row_bytes < (base + wanted) * 4; i++) {
+            const uint8_t *from = plain + (size_t)rows[i] * row_bytes;
+            int ahead = i + 1 < count && row_bytes <= FETCHED_ROW;
+            move_row(cipher + i * row_bytes, from, columns, width, sample,
+                     ahead ? plain + (size_t)rows[i + 1] * row_bytes : from);
         }
-        switch (sample) {
-        case 1: GATHER_COLUMNS(1);
-        case 2: GATHER_COLUMNS(2);
-        case 3: GATHER_COLUMNS(3);
-        case 4: GATHER_COLUMNS(4);
-        case 6: GATHER_COLUMNS(6);
-        case 8: GATHER_COLUMNS(8);
-        case 12: GATHER_COLUMNS(12);
-        case 16: GATHER_COLUMNS(16);
-        default: GATHER_COLUMNS(sample);
+        key_xor(a_step, state, parameters, lanes, cipher, base, wanted);
+    }
+}
+
+/* Undo encipher, in both buffers; `columns` are of the inverse permutation. */
+INLINE void decipher_body(size_t a_step, void *state, const double *parameters, size_t lanes, size_t piece, uint8_t *cipher,
+                          size_t words, uint8_t *plain, const int64_t *rows, size_t count, const uint32_t *columns,
+                          size_t width, size_t sample) {
+    size_t row_bytes = width * sample, i = 0;
+    for (size_t base = 0; base < words; base += piece) {
+        size_t wanted = least(piece, words - base);
+        key_xor(a_step, state, parameters, lanes, cipher, base, wanted);
+        for (; i < count && (i + 1) * row_bytes <= (base + wanted) * 4; i++) {
+            uint8_t *to = plain + (size_t)rows[i] * row_bytes;
+            int ahead = i + 1 < count && row_bytes <= FETCHED_ROW;
+            move_row(to, cipher + i * row_bytes, columns, width, sample,
+                     ahead ? plain + (size_t)rows[i + 1] * row_bytes : to);
         }
     }
 }
@@ -378,6 +485,7 @@ static int level;
 
 #if defined(__x86_64__)
 
+#define SSE41 __attribute__((target("sse4.1")))
 #define AVX2 __attribute__((target("avx2")))
 #if defined(__clang__)
 #define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl"), min_vector_width(512)))
@@ -389,17 +497,22 @@ static int supported(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl"))
+        return 3;
+    if (__builtin_cpu_supports("avx2"))
         return 2;
-    return __builtin_cpu_supports("avx2") ? 1 : 0;
+    return __builtin_cpu_supports("sse4.1") ? 1 : 0;
 }
 
 #define VERSIONS(name, parameters, arguments)                                                                           \
     static void name##_0 parameters { name##_body arguments; }                                                          \
-    AVX2 static void name##_1 parameters { name##_body arguments; }                                                     \
-    AVX512 static void name##_2 parameters { name##_body arguments; }                                                   \
+    SSE41 static void name##_1 parameters { name##_body arguments; }                                                    \
+    AVX2 static void name##_2 parameters { name##_body arguments; }                                                     \
+    AVX512 static void name##_3 parameters { name##_body arguments; }                                                   \
     EXPORT void edge_##name parameters;                                                                                 \
     void edge_##name parameters {                                                                                       \
-        if (level == 2)                                                                                                 \
+        if (level == 3)                                                                                                 \
+            name##_3 arguments;                                                                                         \
+        else if (level == 2)                                                                                            \
             name##_2 arguments;                                                                                         \
         else if (level == 1)                                                                                            \
             name##_1 arguments;                                                                                         \
@@ -417,7 +530,8 @@ static int supported(void) { return 0; }
 
 #endif
 
-/* Use the version for `wanted` (0 every processor, 1 AVX2, 2 AVX-512), or the best below it that the processor has; return it. */
+/* Use the version for `wanted` (0 every processor, 1 SSE4.1, 2 AVX2, 3 AVX-512), or the best below it that the processor has;
+ * return it. */
 EXPORT int edge_level(int wanted);
 int edge_level(int wanted) {
     int best = supported();
@@ -425,20 +539,25 @@ int edge_level(int wanted) {
     return level;
 }
 
-VERSIONS(logistic_advance, (double *y, const double *r, size_t lanes, size_t steps), (y, r, lanes, steps))
-VERSIONS(logistic_xor, (double *y, const double *r, size_t lanes, uint32_t *target, size_t words),
-         (y, r, lanes, target, words))
-VERSIONS(lorenz_advance, (double *state, const double *parameters, size_t lanes, size_t steps),
-         (state, parameters, lanes, steps))
-VERSIONS(lorenz_xor, (double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words),
-         (state, parameters, lanes, target, words))
+VERSIONS(start,
+         (size_t a_step, double *state, double *parameters, size_t lanes, const uint8_t *seed, const double *image,
+          size_t steps),
+         (a_step, state, parameters, lanes, seed, image, steps))
+VERSIONS(advance, (size_t a_step, double *state, const double *parameters, size_t lanes, size_t steps),
+         (a_step, state, parameters, lanes, steps))
+VERSIONS(xor, (size_t a_step, double *state, const double *parameters, size_t lanes, uint32_t *target, size_t words),
+         (a_step, state, parameters, lanes, target, words))
 VERSIONS(hyper_advance, (double *state, size_t lanes, const double *steps, size_t count), (state, lanes, steps, count))
 VERSIONS(hyper_fill, (double *state, size_t lanes, const double *steps, size_t unit, uint8_t *r, uint8_t *z, size_t size),
          (state, lanes, steps, unit, r, z, size))
-VERSIONS(gather,
-         (const uint8_t *source, uint8_t *target, const int64_t *rows, size_t count, const uint32_t *columns, size_t width,
-          size_t sample),
-         (source, target, rows, count, columns, width, sample))
+VERSIONS(encipher,
+         (size_t a_step, void *state, const double *parameters, size_t lanes, size_t piece, uint8_t *cipher, size_t words,
+          const uint8_t *plain, const int64_t *rows, size_t count, const uint32_t *columns, size_t width, size_t sample),
+         (a_step, state, parameters, lanes, piece, cipher, words, plain, rows, count, columns, width, sample))
+VERSIONS(decipher,
+         (size_t a_step, void *state, const double *parameters, size_t lanes, size_t piece, uint8_t *cipher, size_t words,
+          uint8_t *plain, const int64_t *rows, size_t count, const uint32_t *columns, size_t width, size_t sample),
+         (a_step, state, parameters, lanes, piece, cipher, words, plain, rows, count, columns, width, sample))
 VERSIONS(forward, (uint8_t *data, size_t size, size_t row), (data, size, row))
 VERSIONS(backward, (uint8_t *data, size_t size, size_t row), (data, size, row))
 VERSIONS(undo_forward, (uint8_t *data, uint8_t *scratch, size_t size, size_t row), (data, scratch, size, row))

@@ -13,27 +13,34 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.chaos.buffers import WORD_BYTES, address
+from edge.errors import CipherError
+
 SOURCE: Final = Path(__file__).with_name("kernel.c")
 LIBRARY: Final = Path(__file__).with_name("_kernel.so")
 _SWITCH: Final = "EDGE_KERNEL"
-_LEVELS: Final = ("baseline", "AVX2", "AVX-512")
+_LEVELS: Final = ("baseline", "SSE4.1", "AVX2", "AVX-512")
 
 _ADDRESS: Final = ctypes.c_void_p
 _SIZE: Final = ctypes.c_size_t
+# Lanes: words a step, states, parameters, how many. Of a band besides: words to XOR at a time, the cipher image and its words,
+# the plain image, rows, columns, bytes of a sample.
+_LANES: Final = (_SIZE, _ADDRESS, _ADDRESS, _SIZE)
+_BAND: Final = (*_LANES, _SIZE, _ADDRESS, _SIZE, _ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE, _SIZE)
 # The parameters of each function of kernel.c.
 _FUNCTIONS: Final = {
-    "logistic_advance": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
-    "logistic_xor": (_ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE),
-    "lorenz_advance": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
-    "lorenz_xor": (_ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE),
+    "start": (*_LANES, _ADDRESS, _ADDRESS, _SIZE),
+    "advance": (*_LANES, _SIZE),
+    "xor": (*_LANES, _ADDRESS, _SIZE),
     "hyper_advance": (_ADDRESS, _SIZE, _ADDRESS, _SIZE),
     "hyper_fill": (_ADDRESS, _SIZE, _ADDRESS, _SIZE, _ADDRESS, _ADDRESS, _SIZE),
-    "gather": (_ADDRESS, _ADDRESS, _ADDRESS, _SIZE, _ADDRESS, _SIZE, _SIZE),
+    "encipher": _BAND,
+    "decipher": _BAND,
     "forward": (_ADDRESS, _SIZE, _SIZE),
     "backward": (_ADDRESS, _SIZE, _SIZE),
     "undo_forward": (_ADDRESS, _ADDRESS, _SIZE, _SIZE),
@@ -43,6 +50,30 @@ _FUNCTIONS: Final = {
 }
 
 Array = NDArray[Any]
+
+
+class KeyArrays(NamedTuple):
+    """Key words as the kernel takes them."""
+
+    a_step: int
+    """Words that a lane yields at a step: 1 logistic, 3 Lorenz; 0 for stored words."""
+    state: Array
+    """float64 (a_step, lanes), which are stepped; or the stored words, uint32 (n,)."""
+    parameters: Array
+    """float64 (a_step, lanes); nothing for stored words."""
+    piece: int
+    """Words to XOR at a time: those of whole steps."""
+
+
+class Moves(NamedTuple):
+    """A permutation of rows and columns as the kernel takes it."""
+
+    rows: Array
+    """The row of the plain image for each row of the cipher image, int64 (n,), each below n."""
+    columns: Array
+    """The first byte of each sample within the row that is read, uint32 (width,)."""
+    sample: int
+    """Bytes of a sample."""
 
 
 class Kernel:
@@ -71,26 +102,30 @@ class Kernel:
         self.level = self.choose(len(_LEVELS) - 1)
 
     def choose(self, level: int) -> str:
-        """Use the instructions of a level, 0 to 2, or the best below it that the processor has; return its name."""
+        """Use the instructions of a level, 0 to 3, or the best below it that the processor has; return its name."""
         self.level = _LEVELS[self._library.edge_level(ctypes.c_int(level))]
         return self.level
 
-    def logistic_advance(self, y: Array, r: Array, steps: int) -> None:
-        """Step lanes of the logistic map: float64 (lanes,) each."""
-        self._library.edge_logistic_advance(_at(y), _at(r), y.size, steps)
+    def start(self, lanes: KeyArrays, seed: bytes, parameters: tuple[float, ...], steps: int) -> None:
+        """Seed lanes and step them.
 
-    def logistic_xor(self, target: Array, y: Array, r: Array) -> None:
+        Args:
+            lanes: What is written.
+            seed: As `Lanes` takes it.
+            parameters: The image's.
+            steps: Steps without a word.
+        """
+        _require(len(seed) == 8 * lanes.state.size and len(parameters) == lanes.a_step)
+        self._library.edge_start(*_lanes(lanes), seed, (ctypes.c_double * len(parameters))(*parameters), steps)
+
+    def advance(self, lanes: KeyArrays, steps: int) -> None:
+        """Step lanes without a word."""
+        self._library.edge_advance(*_lanes(lanes), steps)
+
+    def xor(self, target: Array, lanes: KeyArrays) -> None:
         """XOR the next words of lanes into uint32 (n,); states end after whole steps."""
-        _require(y.size == r.size)
-        self._library.edge_logistic_xor(_at(y), _at(r), y.size, _at(target), target.size)
-
-    def lorenz_advance(self, state: Array, parameters: Array, steps: int) -> None:
-        """Step lanes of the Lorenz system: float64 (3, lanes) each."""
-        self._library.edge_lorenz_advance(_at(state), _at(parameters), state.shape[1], steps)
-
-    def lorenz_xor(self, target: Array, state: Array, parameters: Array) -> None:
-        """XOR the next words of lanes into uint32 (n,); states end after whole steps."""
-        self._library.edge_lorenz_xor(_at(state), _at(parameters), state.shape[1], _at(target), target.size)
+        _require(target.dtype == np.uint32)
+        self._library.edge_xor(*_lanes(lanes), _at(target), target.size)
 
     def hyper_advance(self, state: Array, steps: Array, count: int) -> None:
         """Step lanes of cipher B's system: float64 (4, lanes), the last row negative; float64 (3,): half, whole, sixth."""
@@ -101,22 +136,20 @@ class Kernel:
         _require(r.size == z.size and unit in (1, 4))
         self._library.edge_hyper_fill(_at(state), state.shape[1], _at(steps), unit, _at(r), _at(z), r.size)
 
-    def gather(self, target: Array, source: Array, rows: Array, columns: Array, sample: int) -> None:
-        """Write rows of the source, their samples in another order.
+    def encipher(self, cipher: Array, plain: Array, words: KeyArrays, moves: Moves) -> None:
+        """Permute rows and columns of `plain` into `cipher`, and XOR all of `cipher` with the next key words.
 
         Args:
-            target: uint8 (n, row bytes).
-            source: uint8 (m, row bytes), apart from the target.
-            rows: The row of the source for each row of the target, int64 (n,), each below m.
-            columns: The first byte of each sample within a row, uint32 (width,).
-            sample: Bytes of a sample.
+            cipher: uint8 (4 * words,); what follows the rows is there already.
+            plain: uint8, at least the rows, apart from `cipher`.
+            words: Where the key words come from.
+            moves: The permutation, its columns those of `plain`.
         """
-        row_bytes = columns.size * sample
-        _require(target.shape == (rows.size, row_bytes) and source.shape[1] == row_bytes)
-        _require(not rows.size or (int(rows.min()) >= 0 and int(rows.max()) < len(source)))
-        _require(int(columns.max()) <= row_bytes - sample)
-        _require(rows.dtype == np.int64 and columns.dtype == np.uint32)
-        self._library.edge_gather(_at(source), _at(target), _at(rows), rows.size, _at(columns), columns.size, sample)
+        self._library.edge_encipher(*_band(cipher, plain, words, moves))
+
+    def decipher(self, cipher: Array, plain: Array, words: KeyArrays, moves: Moves) -> None:
+        """Undo `encipher` with the same rows, and columns of the inverse permutation; `cipher` is used up."""
+        self._library.edge_decipher(*_band(cipher, plain, words, moves))
 
     def forward(self, data: Array, row: int) -> None:
         """Do `Diffusion.forward`: uint8 (n,), n at least 1, rows of `row` bytes."""
@@ -187,8 +220,11 @@ def settle(probe: Callable[[], bytes], library: Path = LIBRARY) -> None:
     except (OSError, AttributeError):
         return
     expected = probe()
-    with using(kernel):
-        given = probe()
+    try:
+        with using(kernel):
+            given = probe()
+    except (CipherError, ValueError):  # orbits that leave the numbers, arrays that do not fit: it disagrees, too
+        return
     _active = kernel if given == expected else None
 
 
@@ -197,10 +233,40 @@ def source_digest() -> str:
     return sha256(SOURCE.read_bytes()).hexdigest()
 
 
+def _band(cipher: Array, plain: Array, words: KeyArrays, moves: Moves) -> tuple[int, ...]:
+    """Return the arguments of encipher and decipher."""
+    rows, columns, sample = moves
+    count = cipher.size // WORD_BYTES
+    if words.a_step:
+        source = _lanes(words)
+        _require(words.piece > 0 and words.piece % words.state.size == 0)
+    else:
+        source = 0, _at(words.state), 0, 0
+        _require(words.piece > 0 and words.state.dtype == np.uint32 and words.state.size >= count)
+    _require(cipher.dtype == plain.dtype == np.uint8 and cipher.size % WORD_BYTES == 0)
+    _require(not any(np.may_share_memory(cipher, other) for other in (plain, words.state)))
+    _require(rows.dtype == np.int64 and columns.dtype == np.uint32 and columns.size > 0 and sample > 0)
+    _require(rows.size * columns.size * sample <= min(cipher.size, plain.size))
+    _require(not rows.size or (int(rows.min()) >= 0 and int(rows.max()) < rows.size))
+    _require(int(columns.max()) <= (columns.size - 1) * sample)
+    return (
+        *(*source, words.piece, _at(cipher), count, _at(plain)),
+        *(_at(rows), rows.size, _at(columns), columns.size, sample),
+    )
+
+
+def _lanes(words: KeyArrays) -> tuple[int, int, int, int]:
+    """Return the arguments that stand for lanes."""
+    state, parameters = words.state, words.parameters
+    _require(words.a_step in (1, 3) and state.dtype == parameters.dtype == np.float64)
+    _require(state.shape == parameters.shape == (words.a_step, state.shape[-1]) and state.size > 0)
+    return words.a_step, _at(state), _at(parameters), state.shape[1]
+
+
 def _at(array: Array) -> int:
     """Return the address of an array's first element."""
     _require(array.flags.c_contiguous)
-    return array.ctypes.data
+    return address(array)
 
 
 def _require(met: bool) -> None:

@@ -45,33 +45,58 @@ class Lanes(ABC):
     """
 
     words_a_step: ClassVar[int]
+    """Words that a lane yields at a step: one for each coordinate; there are as many parameters."""
     seed_bytes: ClassVar[int]
     piece: int
     """Words that `xor` takes at a time: those of whole steps."""
+    arrays: kernel.KeyArrays
+    """The lanes as the compiled kernel takes them."""
 
-    @abstractmethod
-    def __init__(self, seed: bytes, parameters: tuple[float, ...]) -> None: ...
-
-    def _ready(self, lanes: int) -> None:
-        """Burn in, when the lanes have their states."""
-        self._a_step = self.words_a_step * lanes
+    def __init__(self, seed: bytes, parameters: tuple[float, ...]) -> None:
+        shape = self.words_a_step, len(seed) // self.seed_bytes
+        self._a_step = shape[0] * shape[1]
+        self._state = aligned(self._a_step, np.float64).reshape(shape)
+        self._parameters = aligned(self._a_step, np.float64).reshape(shape)
         self.piece = self._a_step * max(1, _PIECE_WORDS // self._a_step)
-        self._advance(BURN_IN)
+        self.arrays = kernel.KeyArrays(self.words_a_step, self._state, self._parameters, self.piece)
+        if compiled := kernel.active():
+            compiled.start(self.arrays, seed, parameters, BURN_IN)
+        else:
+            # 32-bit integers, exact as float64.
+            self._seed(np.frombuffer(seed, dtype="<u4").astype(np.float64).reshape(2 * shape[0], shape[1]), parameters)
+            self._advance(BURN_IN)
 
     @abstractmethod
+    def _seed(self, draws: Floats, parameters: tuple[float, ...]) -> None:
+        """Set states and parameters from the seed's integers, float64 (2 * words_a_step, lanes)."""
+
+    @abstractmethod
+    def _step(self) -> None:
+        """Step all lanes with NumPy."""
+
     def _advance(self, steps: int) -> None:
         """Step all lanes without a word."""
+        if compiled := kernel.active():
+            compiled.advance(self.arrays, steps)
+            return
+        for _ in range(steps):
+            self._step()
 
     def xor(self, target: Words) -> None:
         """XOR the next key words into uint32 (n,): `piece` of them, fewer only at the very end."""
+        if compiled := kernel.active():
+            compiled.xor(target, self.arrays)
+            return
         for start, words in zip(range(0, target.size, self._a_step), self.words(), strict=False):
             part = target[start : start + self._a_step]
             # Only the last part is shorter than its key words.
             np.bitwise_xor(part, words if part.size == words.size else words[: part.size], part)
 
-    @abstractmethod
     def first(self) -> Floats:
         """Return each lane's first coordinate after one step: float64 (lanes,)."""
+        self._advance(1)
+        first: Floats = self._state[0]
+        return first
 
     @abstractmethod
     def words(self) -> Iterator[Words]:
@@ -81,11 +106,6 @@ class Lanes(ABC):
 def lanes_for(parameters: ChaosParameters) -> type[Lanes]:
     """Return the class of lanes that belongs to the parameters' map."""
     return LogisticLanes if parameters.map is MapName.LOGISTIC else LorenzLanes
-
-
-def _draws(seed: bytes, rows: int) -> Floats:
-    """Return the 32-bit integers of a seed as exact float64 (rows, lanes)."""
-    return np.frombuffer(seed, dtype="<u4").astype(np.float64).reshape(rows, -1)
 
 
 class LogisticLanes(Lanes):
@@ -100,46 +120,29 @@ class LogisticLanes(Lanes):
     seed_bytes = 8
 
     def __init__(self, seed: bytes, parameters: tuple[float, ...]) -> None:
-        state, draws = _draws(seed, 2)
-        lanes = state.size
-        self._y = aligned(lanes, np.float64)
-        self._r = aligned(lanes, np.float64)
-        self._t = aligned(lanes, np.float64)
+        self._t = aligned(len(seed) // self.seed_bytes, np.float64)
+        super().__init__(seed, parameters)
+
+    def _seed(self, draws: Floats, parameters: tuple[float, ...]) -> None:
+        y, r = self._state[0], self._parameters[0]
         # y = 1 + m 2^-32 in [1, 2); [2, 3) would hold the mirror images of the same orbits.
-        np.multiply(state, 2.0**-32, out=self._y)
-        np.add(self._y, 1.0, out=self._y)
+        np.multiply(draws[0], 2.0**-32, out=y)
+        np.add(y, 1.0, out=y)
         # r = ((4 - (m 2^-45 + 2^-33)) + r_image) / 2: every lane its own map, hence its own cycles.
-        np.multiply(draws, 2.0**-45, out=self._r)
-        np.add(self._r, 2.0**-33, out=self._r)
-        np.subtract(4.0, self._r, out=self._r)
-        np.add(self._r, parameters[0], out=self._r)
-        np.multiply(self._r, 0.5, out=self._r)
-        self._ready(lanes)
+        np.multiply(draws[1], 2.0**-45, out=r)
+        np.add(r, 2.0**-33, out=r)
+        np.subtract(4.0, r, out=r)
+        np.add(r, parameters[0], out=r)
+        np.multiply(r, 0.5, out=r)
 
-    def _advance(self, steps: int) -> None:
-        if compiled := kernel.active():
-            compiled.logistic_advance(self._y, self._r, steps)
-            return
-        for _ in range(steps):
-            np.subtract(self._r, self._y, out=self._t)
-            np.multiply(self._y, self._t, out=self._y)
-
-    def first(self) -> Floats:
-        """Return each lane's y after one step: float64 (lanes,)."""
-        self._advance(1)
-        return self._y
-
-    def xor(self, target: Words) -> None:
-        """XOR the next key words into uint32 (n,): `piece` of them, fewer only at the very end."""
-        if compiled := kernel.active():
-            compiled.logistic_xor(target, self._y, self._r)
-        else:
-            super().xor(target)
+    def _step(self) -> None:
+        np.subtract(self._parameters[0], self._state[0], out=self._t)
+        np.multiply(self._state[0], self._t, out=self._state[0])
 
     def words(self) -> Iterator[Words]:
         """Yield the low 32 bits of each lane's y; the bits above are not uniform."""
         # The hottest loop of the cipher: local names keep Python's share of it small.
-        y, r, t = self._y, self._r, self._t
+        y, r, t = self._state[0], self._parameters[0], self._t
         bits = y.view(np.uint64)
         words = aligned(y.size, np.uint32)
         subtract, multiply, copyto = np.subtract, np.multiply, np.copyto
@@ -157,15 +160,12 @@ class LorenzLanes(Lanes):
     seed_bytes = 24
 
     def __init__(self, seed: bytes, parameters: tuple[float, ...]) -> None:
-        draws = _draws(seed, 6)
-        lanes = draws.shape[1]
-
-        def block() -> Floats:
-            return aligned(3 * lanes, np.float64).reshape(3, lanes)
-
-        self._state, self._parameters = block(), block()
-        self._at, self._k1, self._k2, self._k3 = block(), block(), block(), block()
+        lanes = len(seed) // self.seed_bytes
+        self._at, self._k1, self._k2, self._k3 = aligned(12 * lanes, np.float64).reshape(4, 3, lanes)
         self._scratch = aligned(lanes, np.float64)
+        super().__init__(seed, parameters)
+
+    def _seed(self, draws: Floats, parameters: tuple[float, ...]) -> None:
         # x, y = -8 + m 2^-28 in [-8, 8); z = 16 + m 2^-28 in [16, 32): away from the three equilibria.
         np.multiply(draws[:3], 2.0**-28, out=self._state)
         np.add(self._state, np.array([[-8.0], [-8.0], [16.0]]), out=self._state)
@@ -174,14 +174,6 @@ class LorenzLanes(Lanes):
         np.add(self._parameters, np.array([[9.0], [32.0], [2.5]]), out=self._parameters)
         np.add(self._parameters, np.array(parameters).reshape(3, 1), out=self._parameters)
         np.multiply(self._parameters, 0.5, out=self._parameters)
-        self._ready(lanes)
-
-    def _advance(self, steps: int) -> None:
-        if compiled := kernel.active():
-            compiled.lorenz_advance(self._state, self._parameters, steps)
-            return
-        for _ in range(steps):
-            self._step()
 
     def _derive(self, at: Floats, slope: Floats) -> None:
         """Write the derivative at (x, y, z), float64 (3, lanes), into `slope`."""
@@ -218,19 +210,6 @@ class LorenzLanes(Lanes):
         np.add(k2, k3, out=k2)
         np.multiply(k2, SIXTH_STEP, out=k2)
         np.add(self._state, k2, out=self._state)
-
-    def first(self) -> Floats:
-        """Return each lane's x after one step: float64 (lanes,)."""
-        self._advance(1)
-        x: Floats = self._state[0]
-        return x
-
-    def xor(self, target: Words) -> None:
-        """XOR the next key words into uint32 (n,): `piece` of them, fewer only at the very end."""
-        if compiled := kernel.active():
-            compiled.lorenz_xor(target, self._state, self._parameters)
-        else:
-            super().xor(target)
 
     def words(self) -> Iterator[Words]:
         """Yield bits 8 to 39 of every x, then of every y, then of every z."""

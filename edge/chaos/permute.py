@@ -1,4 +1,4 @@
-"""The permutation of a band's rows and columns, tile by tile so that a tile is still in the cache when it is diffused.
+"""The permutation of a band's rows and columns by NumPy, tile by tile so that a tile is still in the cache when it is diffused.
 
 Forward: cipher[i, j] = plain[yindex[i], xindex[j]]. The way back is the same gather with the inverse indices:
 scattering rows costs half as much again (measured).
@@ -12,7 +12,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.chaos import kernel
 from edge.chaos.buffers import aligned
 from edge.chaos.layout import Layout
 
@@ -37,7 +36,6 @@ class Permutation:
         # The largest power of two that divides the sample.
         self._unit = layout.sample & -layout.sample
         self._units = layout.sample // self._unit
-        self._sample = layout.sample
         self._row_bytes = layout.row_bytes
         self._row_units = layout.width * self._units
         self._tile_rows = min(max(1, layout.rows_a_band), max(1, TILE_BYTES // self._row_bytes))
@@ -45,11 +43,6 @@ class Permutation:
 
     def gather(self, source: Bytes, target: Bytes, rows: Indices, columns: Indices) -> Gather:
         """Prepare to write `source`, permuted, into `target`: uint8 (bytes,), both of whole rows."""
-        compiled = kernel.active()
-        move = self._compiled(compiled, source, target, columns) if compiled else self._plain(source, target, columns)
-        return Gather(rows, self._row_bytes, len(self._tile), move)
-
-    def _plain(self, source: Bytes, target: Bytes, columns: Indices) -> Move:
         if self._units > 1:
             columns = (columns[:, None] * self._units + np.arange(self._units)).reshape(-1)
         shape = (-1, self._row_units, self._unit)
@@ -61,16 +54,7 @@ class Permutation:
             from_rows.take(rows, axis=0, out=tile, mode="clip")
             tile.take(columns, axis=1, out=to_rows[to], mode="clip")
 
-        return move
-
-    def _compiled(self, compiled: kernel.Kernel, source: Bytes, target: Bytes, columns: Indices) -> Move:
-        from_rows, to_rows = source.reshape(-1, self._row_bytes), target.reshape(-1, self._row_bytes)
-        starts = (columns * self._sample).astype(np.uint32)
-
-        def move(rows: Indices, to: slice) -> None:
-            compiled.gather(to_rows[to], from_rows, rows, starts, self._sample)
-
-        return move
+        return Gather(rows, self._row_bytes, len(self._tile), move)
 
 
 class Gather:

@@ -13,9 +13,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from edge.chaos import kernel
 from edge.chaos.bandcipher import BandCipher
 from edge.chaos.buffers import WORD_BYTES, Readable, fill
 from edge.chaos.diffuse import LITTLE, KeyWords, diffuse
+from edge.chaos.kernel import KeyArrays, Moves
 from edge.chaos.layout import Band, Layout
 from edge.chaos.maps import Floats, Lanes, Words, lanes_for
 from edge.chaos.permute import TILE_BYTES, Bytes, Indices, Permutation, inverse
@@ -94,20 +96,35 @@ class RowColumnCipher(BandCipher[BandKeys]):
         rows = _read_permutation(source, band.rows)
         if fill(source, stream[: band.size].data) < band.size:
             raise MalformedKeyFile("the key file ends early")
-        return BandKeys(columns, rows, _StoredWords(stream[: -(-band.size // WORD_BYTES) * WORD_BYTES].view(LITTLE)))
+        return BandKeys(columns, rows, _StoredWords(_whole_words(stream, band).view(LITTLE)))
 
     def encipher(self, band: Band, plain: Bytes, cipher: Bytes, keys: BandKeys) -> None:
         """Permute into `cipher` just ahead of the XOR, so that a tile is still in the cache."""
-        gather = self._permutation.gather(plain[: band.body], cipher[: band.body], keys.rows, keys.columns)
         cipher[band.body : band.size] = plain[band.body : band.size]
+        if compiled := kernel.active():
+            moves = self._moves(keys.rows, keys.columns)
+            compiled.encipher(_whole_words(cipher, band), plain, keys.words.arrays, moves)
+            return
+        gather = self._permutation.gather(plain[: band.body], cipher[: band.body], keys.rows, keys.columns)
         diffuse(cipher, band.size, keys.words, before=gather.until)
 
     def decipher(self, band: Band, cipher: Bytes, plain: Bytes, keys: BandKeys) -> None:
         """XOR, then permute with the inverse indices."""
-        diffuse(cipher, band.size, keys.words)
-        rows, columns = inverse(keys.rows), inverse(keys.columns)
-        self._permutation.gather(cipher[: band.body], plain[: band.body], rows, columns).until(band.body)
+        columns = inverse(keys.columns)
+        if compiled := kernel.active():
+            moves = self._moves(keys.rows, columns)
+            compiled.decipher(_whole_words(cipher, band), plain, keys.words.arrays, moves)
+        else:
+            diffuse(cipher, band.size, keys.words)
+            self._permutation.gather(cipher[: band.body], plain[: band.body], inverse(keys.rows), columns).until(
+                band.body
+            )
         plain[band.body : band.size] = cipher[band.body : band.size]
+
+    def _moves(self, rows: Indices, columns: Indices) -> Moves:
+        """Return a permutation as the compiled kernel takes it."""
+        sample = self._layout.sample
+        return Moves(rows.astype(np.int64, copy=False), (columns * sample).astype(np.uint32), sample)
 
     def _message(self, secret: bytes, band: Band) -> bytes:
         """Return what a band's lanes are seeded from. Every field has a fixed length for a given map."""
@@ -163,6 +180,11 @@ def _read_permutation(source: Readable, count: int) -> Indices:
     return indices
 
 
+def _whole_words(buffer: Bytes, band: Band) -> Bytes:
+    """Return the band's bytes and what completes the last word of them."""
+    return buffer[: -(-band.size // WORD_BYTES) * WORD_BYTES]
+
+
 class _StoredWords:
     """The key words of a band that came in a key file: uint32 (n,)."""
 
@@ -171,6 +193,7 @@ class _StoredWords:
     def __init__(self, words: Words) -> None:
         self._words = words
         self._position = 0
+        self.arrays = KeyArrays(0, words, words, self.piece)
 
     def xor(self, target: Words) -> None:
         """XOR the next key words into uint32 (n,)."""

@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 from edge.chaos import kernel
 from edge.chaos.buffers import aligned
 from edge.chaos.cipher import decipher, encipher
+from edge.chaos.keyfile import decipher_with_key_file, key_file
 from edge.chaos.layout import Layout
+from edge.chaos.maps import LogisticLanes, LorenzLanes
 from edge.chaos.parameters import BOXES
 from edge.chaos.prefix import Diffusion
+from edge.chaos.rowcolumn import RowColumnCipher
+from edge.errors import CipherError
 from edge.protocol import PATTERN_BYTES
 from edge.records import ChaosParameters, MapName, Quantiser
 
@@ -25,16 +29,17 @@ needs_the_kernel = pytest.mark.skipif(
     not kernel.LIBRARY.is_file(), reason="the package was installed where there is no C compiler"
 )
 WAYS = [(MapName.LOGISTIC, None), (MapName.LORENZ, None), *((MapName.HYPERLORENZ_DNA, each) for each in Quantiser)]
+LEVELS = ("baseline", "SSE4.1", "AVX2", "AVX-512")
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2])
+@pytest.fixture(scope="module", params=range(len(LEVELS)))
 def compiled(request):
     loaded = kernel.Kernel(kernel.LIBRARY)
     level = loaded.choose(request.param)
-    if level != ("baseline", "AVX2", "AVX-512")[request.param]:
+    if level != LEVELS[request.param]:
         pytest.skip("this processor has no such instructions")
     yield loaded
-    loaded.choose(2)
+    loaded.choose(len(LEVELS) - 1)
 
 
 @st.composite
@@ -54,6 +59,42 @@ layouts = st.one_of(
 )
 
 
+CIPHER, PLAIN, LANES = np.zeros(20, np.uint8), np.zeros(16, np.uint8), np.ones((2, 3, 8))
+ROWS, COLUMNS = np.array([1, 0]), np.array([4, 0], np.uint32)
+FITTING = {
+    "cipher": CIPHER,
+    "plain": PLAIN,
+    "words": kernel.KeyArrays(3, *LANES, 48),
+    "moves": kernel.Moves(ROWS, COLUMNS, 4),
+}
+NOT_FITTING = {
+    "cipher": [CIPHER[:12], np.zeros(18, np.uint8), np.zeros(5, np.uint32), PLAIN, CIPHER[::-1]],
+    "plain": [PLAIN[:15], np.zeros(16, np.int8), CIPHER[:16], np.zeros(32, np.uint8)[::2]],
+    "words": [
+        kernel.KeyArrays(3, *LANES, 47),
+        kernel.KeyArrays(3, *LANES, 0),
+        kernel.KeyArrays(3, LANES[0], LANES[1, :2], 48),
+        kernel.KeyArrays(3, LANES[0], LANES[1].astype(np.float32), 48),
+        kernel.KeyArrays(1, np.ones(0), np.ones(0), 8),
+        kernel.KeyArrays(2, np.ones(8), np.ones(8), 8),
+        kernel.KeyArrays(0, np.zeros(4, np.uint32), np.zeros(0), 8),
+        kernel.KeyArrays(0, np.zeros(5, np.uint64), np.zeros(0), 8),
+        kernel.KeyArrays(0, CIPHER.view(np.uint32), np.zeros(0), 8),
+    ],
+    "moves": [
+        kernel.Moves(np.array([0, 2]), COLUMNS, 4),
+        kernel.Moves(np.array([-1, 0]), COLUMNS, 4),
+        kernel.Moves(np.array([0, 1, 2]), COLUMNS, 4),
+        kernel.Moves(ROWS.astype(np.int32), COLUMNS, 4),
+        kernel.Moves(ROWS, COLUMNS + 1, 4),
+        kernel.Moves(ROWS, COLUMNS.astype(np.int64), 4),
+        kernel.Moves(ROWS, COLUMNS[:0], 4),
+        kernel.Moves(ROWS, COLUMNS, 0),
+        kernel.Moves(ROWS, COLUMNS, 5),
+    ],
+}
+
+
 def both_ways(plain, layout, chosen, secret):
     cipher = b"".join(map(bytes, encipher(io.BytesIO(plain), layout, chosen, secret)))
     return cipher, b"".join(map(bytes, decipher(io.BytesIO(cipher), layout, chosen, secret)))
@@ -68,6 +109,9 @@ class TestWithTheKernel:
             cipher, _ = both_ways(plain, layout, chosen, secret)
         with kernel.using(compiled):
             assert both_ways(plain, layout, chosen, secret) == (cipher, plain)
+            keys = b"".join(map(bytes, key_file(layout, chosen, secret)))
+            opened = decipher_with_key_file(io.BytesIO(cipher), io.BytesIO(keys), layout, chosen)
+            assert b"".join(map(bytes, opened)) == plain
 
     @pytest.mark.parametrize("way", ["forward", "backward"])
     @given(size=st.integers(1, 3_000), row=st.integers(1, 3_000))
@@ -82,16 +126,43 @@ class TestWithTheKernel:
             results.append(data)
         np.testing.assert_array_equal(*results)
 
+    @pytest.mark.parametrize("kind", [LogisticLanes, LorenzLanes])
+    @given(lanes=st.integers(1, 600), words=st.integers(1, 4_000))
+    def test_key_words_end_where_they_should(self, compiled, kind, lanes, words):
+        values = (3.99995,) if kind is LogisticLanes else (10.0, 36.0, 2.75)
+        seed = np.random.default_rng(lanes).bytes(lanes * kind.seed_bytes)
+        results, states = [], []
+        for used in (None, compiled):
+            target = np.zeros(words + 2_000, np.uint32)
+            with kernel.using(used):
+                stream = kind(seed, values)
+                stream.xor(target[:words])
+            assert not target[words:].any()
+            results.append(target)
+            states.append(stream.arrays.state)
+        np.testing.assert_array_equal(*results)
+        np.testing.assert_array_equal(*states)
+
+    @given(layout=layouts, secret=st.binary(min_size=32, max_size=32))
+    def test_nothing_beyond_a_band_is_written(self, compiled, layout, secret):
+        kind = RowColumnCipher(layout, ChaosParameters(MapName.LOGISTIC, (3.99995,), "secret"))
+        band = next(layout.bands())
+        words = -(-band.size // 4) * 4
+        plain, cipher = np.zeros((2, words + 4_096), np.uint8)
+        with kernel.using(compiled):
+            kind.encipher(band, plain, cipher, kind.keys(secret, band))
+            assert not plain.any()
+            assert not cipher[words:].any()
+            kind.decipher(band, cipher, plain, kind.keys(secret, band))
+            assert not cipher[words:].any()
+            assert not plain.any()
+
     def test_arrays_that_do_not_fit_are_refused(self, compiled):
-        plain, target = np.zeros((2, 8), np.uint8), np.zeros((2, 8), np.uint8)
-        columns = np.arange(8, dtype=np.uint32)
-        for rows in (np.array([0, 2]), np.array([-1, 0])):
-            with pytest.raises(ValueError, match="do not fit"):
-                compiled.gather(target, plain, rows, columns, 1)
-        with pytest.raises(ValueError, match="do not fit"):
-            compiled.gather(target, plain, np.array([0, 1]), columns + 1, 1)
-        with pytest.raises(ValueError, match="do not fit"):
-            compiled.gather(target[:1], plain, np.array([0, 1]), columns, 1)
+        for way in (compiled.encipher, compiled.decipher):
+            way(**FITTING)
+            for name, value in ((name, value) for name, values in NOT_FITTING.items() for value in values):
+                with pytest.raises(ValueError, match="do not fit"):
+                    way(**FITTING | {name: value})
         with pytest.raises(ValueError, match="do not fit"):
             compiled.undo_forward(np.zeros(9, np.uint8), np.zeros(3, np.uint8), 4)
         for way in (compiled.forward, compiled.backward):
@@ -107,6 +178,18 @@ class TestWithTheKernel:
             assert kernel.active() is None
             kernel.settle(lambda: b"the same")
             assert kernel.active() is not None
+
+    @pytest.mark.parametrize("error", [CipherError("an orbit left the numbers"), ValueError("arrays that do not fit")])
+    def test_a_kernel_that_fails_where_numpy_does_not_is_not_used(self, monkeypatch, error):
+        def probe():
+            if kernel.active():
+                raise error
+            return b""
+
+        monkeypatch.delenv("EDGE_KERNEL", raising=False)
+        with kernel.using(None):
+            kernel.settle(probe)
+            assert kernel.active() is None
 
     def test_a_library_of_another_source_is_not_used(self, tmp_path, monkeypatch):
         (tmp_path / "kernel.c").write_text("/* another */")

@@ -19,31 +19,31 @@ def seed(kind, lanes, label=b""):
 @pytest.mark.parametrize("r", LOGISTIC_CORNERS)
 def test_the_logistic_map_is_chaotic_and_never_leaves_its_interval(r):
     lanes = LogisticLanes(seed(LogisticLanes, 256), (r,))
-    exponent = np.zeros(256)
+    exponent = np.zeros((1, 256))
     for _ in range(2000):
-        exponent += np.log(np.abs(lanes._r - 2 * lanes._y))
+        exponent += np.log(np.abs(lanes._parameters - 2 * lanes._state))
         lanes._advance(1)
-        assert lanes._y.min() > 0
-        assert (lanes._y < lanes._r).all()
+        assert lanes._state.min() > 0
+        assert (lanes._state < lanes._parameters).all()
     assert (exponent / 2000).min() > 0.3
 
 
 def test_every_logistic_lane_has_its_own_parameter_around_the_images():
     lanes = LogisticLanes(seed(LogisticLanes, 1024), (3.99995,))
     low, high = BOXES[MapName.LOGISTIC][0]
-    assert len(np.unique(lanes._r)) == 1024
-    assert low <= lanes._r.min() < 3.99995 < lanes._r.max() <= high
-    assert np.abs(lanes._r - 3.99995).max() <= (high - low) / 2
+    assert len(np.unique(lanes._parameters)) == 1024
+    assert low <= lanes._parameters.min() < 3.99995 < lanes._parameters.max() <= high
+    assert np.abs(lanes._parameters - 3.99995).max() <= (high - low) / 2
 
 
 def test_no_logistic_lane_is_periodic_within_its_steps():
     lanes = LogisticLanes(seed(LogisticLanes, 1024), (BOXES[MapName.LOGISTIC][0][0],))
-    mark, renew = lanes._y.copy(), 1
+    mark, renew = lanes._state.copy(), 1
     for step in range(1, 4097):
         lanes._advance(1)
-        assert not (lanes._y == mark).any()
+        assert not (lanes._state == mark).any()
         if step == renew:
-            mark, renew = lanes._y.copy(), renew * 2
+            mark, renew = lanes._state.copy(), renew * 2
 
 
 @pytest.mark.parametrize("corner", LORENZ_CORNERS)
@@ -95,7 +95,7 @@ def test_burn_in_steps_are_taken():
     assert BURN_IN == 16
     raw = seed(LogisticLanes, 1)
     lanes = LogisticLanes(raw, (3.99995,))
-    y, r = 1.0 + int.from_bytes(raw[:4], "little") * 2.0**-32, float(lanes._r[0])
+    y, r = 1.0 + int.from_bytes(raw[:4], "little") * 2.0**-32, float(lanes._parameters[0, 0])
     for _ in range(BURN_IN + 1):
         y = y * (r - y)
     assert float(lanes.first()[0]) == y
