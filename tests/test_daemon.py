@@ -68,6 +68,8 @@ def test_a_running_daemon_takes_what_comes_later(site: Site, receiving: Hospital
         for number in range(3):
             site.scan(f"{number}.png", png(str(number)))
             until(partial(lambda count: len(receiving.contents()) == count, number + 1))
+        # The store holds an image before its receipt is on the way.
+        until(lambda: set(site.states().values()) == {FileState.DISPOSED})
         assert daemon.alive
     assert daemon.summary == Summary(images=3, arrived=3)
 
