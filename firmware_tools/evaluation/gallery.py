@@ -16,6 +16,7 @@ from firmware_tools.evaluation import dynamics, pictures, robustness
 from firmware_tools.evaluation.attacking import ATTACKED_SIDE
 from firmware_tools.evaluation.findings import Drawn, Findings, Topic
 from firmware_tools.evaluation.images import Sample, middle
+from firmware_tools.evaluation.speed import Timed
 from firmware_tools.evaluation.ways import Way
 
 _SHOWN_IMAGES: Final = 4
@@ -24,13 +25,27 @@ _SHOWN_IMAGES: Final = 4
 def draw_all(
     findings: Findings, ways: Sequence[Way], samples: Sequence[Sample], generator: np.random.Generator
 ) -> Iterator[Drawn]:
-    """Draw four of the images, evenly picked, the maps at their parameters, damage, and times."""
-    shown = samples[:: max(1, len(samples) // _SHOWN_IMAGES)][:_SHOWN_IMAGES]
-    yield from _images(ways[0], shown, generator)
+    """Draw four of the images, the maps at their parameters, and damage."""
+    yield from _images(ways[0], _picked(samples), generator)
     yield from _maps(findings, ways, samples)
     yield from _damage(ways, samples[0], generator)
-    if findings.speeds:
-        yield Drawn(Topic.SPEED, "how long it takes, by the bytes of an image", pictures.timings(findings.speeds))
+
+
+def draw_times(speeds: Sequence[Timed]) -> Drawn:
+    """Draw how long each way takes."""
+    return Drawn(Topic.SPEED, "how long it takes, by the bytes of an image", pictures.timings(speeds))
+
+
+def _picked(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the first image of each kind, grey or colour and 8 or 16 bits, and of the others as many as are missing."""
+    kinds: dict[tuple[int, int], int] = {}
+    for place, sample in enumerate(samples):
+        kinds.setdefault((sample.samples.ndim, sample.samples.itemsize), place)
+    picked = set(kinds.values())
+    others = [place for place in range(len(samples)) if place not in picked]
+    missing = min(_SHOWN_IMAGES - len(picked), len(others))
+    picked |= {others[number * len(others) // missing] for number in range(missing)}
+    return [samples[place] for place in sorted(picked)]
 
 
 def _images(way: Way, samples: Sequence[Sample], generator: np.random.Generator) -> Iterator[Drawn]:

@@ -23,6 +23,8 @@ from firmware_tools.evaluation.ways import Image
 from firmware_tools.training.curves import as_png, pyplot
 
 _BLUE, _RED = "#2060c0", "#c04020"
+_CHANNELS: Final = ("#c04020", "#208040", _BLUE)
+_BARS: Final = 256
 _COLOURS: Final = 64
 _POINTS: Final = 3000
 _SHOWN: Final = 360
@@ -37,8 +39,16 @@ def journey(plain: Image, cipher: Image, back: Image) -> bytes:
         axes[0, column].imshow(_eight_bits(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes[0, column].set(title=title, xticks=[], yticks=[])
         low, high = _range(image)
-        axes[1, column].hist(image.ravel(), bins=min(256, high - low + 1), range=(low, high + 1), color=_BLUE)
-        axes[1, column].set(xlim=(low, high + 1), xticks=[low, (low + high + 1) // 2, high], yticks=[])
+        # So many values in each bar, one as in another: else the bars would show a pattern that the image has not.
+        bins = np.arange(low, high + 2 + (width := -(-(high - low + 1) // _BARS)), width)
+        if image.ndim == 2:
+            axes[1, column].hist(image.ravel(), bins=bins, color=_BLUE)
+        else:
+            for channel, colour in enumerate(_CHANNELS):
+                axes[1, column].hist(
+                    image[..., channel].ravel(), bins=bins, color=colour, histtype="step", linewidth=0.7
+                )
+        axes[1, column].set(xlim=(low, high + 1), ylim=(0, None), xticks=[low, (low + high + 1) // 2, high], yticks=[])
     axes[1, 0].set_ylabel("samples")
     figure.tight_layout()
     return _png(figure)

@@ -31,6 +31,10 @@ def as_html(findings: Findings) -> str:
     def drawn(topic: Topic) -> str:
         return "".join(figure(each.caption, each.png) for each in findings.pictures if each.topic is topic)
 
+    times = ("How long it takes", studies.speeds(findings.speeds) + drawn(Topic.SPEED))
+    made = ("How this was made", table(("what", "which"), list(findings.made.items())))
+    if findings.speeds and not findings.measured:
+        return page(findings.title, "<p>Only times were measured.</p>", [times, made])
     sections = [
         ("At a glance", bullets(tables.glance(findings))),
         ("Pictures", drawn(Topic.IMAGES)),
@@ -43,9 +47,9 @@ def as_html(findings: Findings) -> str:
         ("The chaotic maps of these images", studies.maps(findings) + drawn(Topic.MAPS)),
         ("Noise and cropping: not a property of the product", studies.damaged(findings.damaged) + drawn(Topic.DAMAGE)),
         ("NIST SP 800-22", studies.randomness(findings.randomness)),
-        ("How long it takes", studies.speeds(findings.speeds) + drawn(Topic.SPEED)),
+        times,
         ("Image by image", tables.by_image(findings.measured)),
         ("What was left out", table(("file", "why"), left_out) if left_out else "<p>Nothing.</p>"),
-        ("How this was made", table(("what", "which"), list(findings.made.items()))),
+        made,
     ]
     return page(findings.title, _LEAD, sections)

@@ -142,6 +142,23 @@ def test_bad_calls_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFix
         assert said in capsys.readouterr().err
 
 
+def test_times_alone_are_measured_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")
+    words = ["evaluate", str(tmp_path), "-o", str(tmp_path / "times"), "--only-times", "--largest", "256"]
+    assert cli.main([*words, "--way", "logistic bare", "--way", "aes-256-ctr"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| way | key | 256 x 256 | MB/s |"
+    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| logistic bare", "| aes-256-ctr"]
+    found = json.loads((tmp_path / "times" / "results.json").read_text())
+    assert len(found["speeds"]) == 8
+    grey = next(each for each in found["speeds"] if (each["channels"], each["bits"]) == (1, 8))
+    assert f"{1000 * grey['encipher']:.2f} / {1000 * grey['decipher']:.2f}" in lines[2]
+    assert found["measured"] == found["attacks"] == []
+    page = Page((tmp_path / "times" / "index.html").read_text())
+    assert "Only times were measured" in page.text
+    assert "No image could be evaluated" not in page.text
+
+
 def test_findings_without_images_still_make_a_page() -> None:
     page = Page(report.as_html(Findings(title="none", made={})))
     assert page.open == []
