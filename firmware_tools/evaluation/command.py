@@ -18,7 +18,7 @@ from edge import __version__
 from edge.durable import make_folder, write_atomically
 from edge.errors import ExitCode, UsageError
 from edge.records import MapName
-from firmware_tools.evaluation import dynamics, report, sp800_22
+from firmware_tools.evaluation import dynamics, report
 from firmware_tools.evaluation.attacking import ATTACKED_SIDE, attack_all
 from firmware_tools.evaluation.findings import Findings, Sensitivity, as_csv, as_json
 from firmware_tools.evaluation.gallery import draw_all, draw_times
@@ -26,6 +26,7 @@ from firmware_tools.evaluation.images import Sample, middle, read_images
 from firmware_tools.evaluation.measure import Measured, measure_all
 from firmware_tools.evaluation.robustness import robustness
 from firmware_tools.evaluation.sensitivity import key_sensitivity
+from firmware_tools.evaluation.sp800_22.assessment import BITS_MIN, assess
 from firmware_tools.evaluation.speed import SIDES, as_lines, time_all
 from firmware_tools.evaluation.studies import BESIDE_SIDE
 from firmware_tools.evaluation.ways import BARE_VALUES, Way, ways
@@ -159,7 +160,7 @@ def _evaluate(findings: Findings, chosen: Sequence[Way], samples: Sequence[Sampl
         findings.damaged.extend(robustness(way, image, way.key(image, first.moment), generator))
     if args.sequences:
         findings.randomness = {
-            way.name: sp800_22.assess(_sequences(way, samples, args.sequences))
+            way.name: assess(_sequences(way, samples, args.sequences))
             for way in tqdm(chosen, unit="way", desc="SP 800-22")
         }
     findings.pictures = list(draw_all(findings, chosen, samples, np.random.default_rng(args.seed)))
@@ -199,7 +200,7 @@ def _study_maps(findings: Findings, chosen: Sequence[Way], sample: Sample, orbit
 
 def _sequences(way: Way, samples: Sequence[Sample], count: int) -> Iterator[NDArray[np.uint8]]:
     """Yield sequences of bits: cipher images of the samples in turn, each under a fresh key, joined and cut."""
-    needed = sp800_22.BITS_MIN // 8
+    needed = BITS_MIN // 8
     held = b""
     turn = 0
     for _ in range(count):

@@ -15,7 +15,7 @@ from firmware_tools.evaluation.keyspace import KeySpace
 from firmware_tools.evaluation.page import bullets, escaped, table
 from firmware_tools.evaluation.published import FOLLOWED, Published, remarks
 from firmware_tools.evaluation.robustness import Damaged
-from firmware_tools.evaluation.sp800_22 import Assessment
+from firmware_tools.evaluation.sp800_22.assessment import Assessment
 from firmware_tools.evaluation.speed import Timed
 from firmware_tools.evaluation.tables import mean
 
