@@ -14,11 +14,11 @@ from firmware_tools.evaluation.page import bullets, figure, page, table
 
 _LEAD: Final = """\
 <p><strong>In plain words.</strong> An enciphered image should look like the noise of an untuned television: no outline, no
-pattern, nothing of the patient. The figures below say how close to such noise the cipher images are, and that the deciphered
+pattern, nothing of the patient. The figures below say how close to such noise the cipher images are, and whether the deciphered
 image is the original, sample for sample.</p>
-<div class="warning"><p><strong>Statistics are not security.</strong> Every way below passes the tests that papers on image
-ciphers run, and so does AES, and so would many ciphers that are broken in seconds. The section on attacks breaks the papers'
-own scheme with a handful of images.</p>
+<div class="warning"><p><strong>Statistics are not security.</strong> The tests that papers on image ciphers run do not tell a
+good cipher from a bad one: AES does in them as noise does, and so do many ciphers that are broken in seconds. The section on
+attacks breaks the papers' own scheme with a handful of images.</p>
 <p><strong>Where security comes from.</strong> What protects an image in this product is standard cryptography around the cipher
 image: AES-256-GCM under a key of its own, RSA-OAEP for the hospital, and the device's Ed25519 signature, which is checked
 before anything is opened. The chaotic cipher lies inside of that; nothing depends on it, and it adds no security.</p></div>"""

@@ -48,12 +48,6 @@ def e() -> np.ndarray:
     return bits_of((t << (BITS + 64)) // q)
 
 
-@cache
-def root(of: int) -> np.ndarray:
-    """Return 1,000,000 bits of a square root."""
-    return bits_of(math.isqrt(of << (2 * (BITS + 64))))
-
-
 # The example of sections 2.1.8, 2.2.8, 2.3.8 and 2.13.8: the first hundred bits of pi.
 HUNDRED = bits_of(
     int("1100100100001111110110101010001000100001011010001100001000110100110001001100011001100010100010111000", 2)
