@@ -2,7 +2,7 @@
 
 The rule kept here: whatever text comes in is escaped here and nowhere else. It reads on light and dark screens, on a phone,
 where wide tables scroll within themselves under a first column that stays, and pictures too, so that what is written in them
-can be read, and on paper, where short tables stay whole.
+can be read, and on paper, where tables stay whole.
 """
 
 from __future__ import annotations
@@ -33,10 +33,8 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of text."""
     head = "".join(f'<th scope="col">{escaped(each)}</th>' for each in heads)
-    lines = ["<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows]
-    body = "".join(lines)
-    kind = "wide short" if len(lines) <= _SHORT else "wide"
-    return f'<div class="{kind}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    body = "".join("<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def figure(caption: str, png: bytes) -> str:
@@ -62,9 +60,6 @@ def _anchor(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-_SHORT: Final = 12
-"""Rows of a table that a printed page does not break."""
-
 _STYLE: Final = """\
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fdfdfc; --line: #d4d4d0; --soft: #f1f1ee; --alarm: #a33a12;
   --link: #1d56ad; }
@@ -78,7 +73,8 @@ h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; } p, li { max-width: 60rem; } a { 
 nav ul { columns: 15rem; column-gap: 2rem; padding-left: 1.2rem; font-size: .9rem; }
 .warning { border-left: 4px solid var(--alarm); padding: .4rem .9rem; background: var(--soft); }
 .wide { overflow-x: auto; margin: .6rem 0; }
-table { border-collapse: collapse; font-size: .85rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
+table { width: max-content; max-width: max(100%, 54rem); border-collapse: collapse; font-size: .85rem; line-height: 1.35;
+  font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { background: var(--soft); } td:first-child, th:first-child { position: sticky; left: 0; max-width: 11rem; }
 td:first-child { background: var(--paper); } figure { margin: 1rem 0; } figcaption { font-size: .85rem; }
@@ -87,11 +83,13 @@ code { background: var(--soft); padding: 0 .25rem; } .print-only { display: none
 @media print {
   @page { size: A4 landscape; margin: 12mm; }
   :root { --ink: #000; --paper: #fff; --line: #bbb; --soft: #eee; --alarm: #a33a12; --link: #000; }
-  body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; } table { font-size: 7.5pt; }
+  body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; }
+  table { font-size: 7.5pt; max-width: 100%; }
   th, td { padding: .15rem .3rem; } td:first-child, th:first-child { position: static; }
-  tr, figure, .short { break-inside: avoid; } h2, h3 { break-after: avoid; } nav, details { display: none; }
+  tr, figure, .wide { break-inside: avoid; } h2, h3 { break-after: avoid; } nav, details { display: none; }
   figure { display: inline-block; width: 48%; margin: 0 1.5% 3mm 0; vertical-align: top; } figcaption { font-size: 8pt; }
-  figure img { max-width: 100%; max-height: 64mm; padding: 0; } .print-only { display: block; }
+  figure img { max-width: 100%; max-height: 64mm; padding: 0; }
+  figure:only-of-type { width: 80%; } figure:only-of-type img { max-height: 130mm; } .print-only { display: block; }
 }"""
 
 _PAGE: Final = """\
