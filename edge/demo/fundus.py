@@ -25,8 +25,11 @@ class _Eye(NamedTuple):
     fovea: Point
 
 
-def draw_fundus(rng: np.random.Generator, *, right_eye: bool) -> NDArray[np.uint8]:
-    """Draw a colour photograph of 45 degrees; uint8 (1400, 1400, 3). A right eye has its disc on the right."""
+def draw_fundus(rng: np.random.Generator, *, right_eye: bool, bits: int = 8) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Draw a colour photograph of 45 degrees, of 8 or 16 bits a channel; uint8 or uint16 (1400, 1400, 3).
+
+    A right eye has its disc on the right.
+    """
     nasal = 1.0 if right_eye else -1.0
     disc = (nasal * (2.55 + rng.normal(0, 0.12)), rng.normal(-0.1, 0.1))
     eye = _Eye(nasal, disc, (nasal * (-0.55 + rng.normal(0, 0.1)), 0.32 + rng.normal(0, 0.06)))
@@ -43,7 +46,9 @@ def draw_fundus(rng: np.random.Generator, *, right_eye: bool) -> NDArray[np.uint
     # The notch tells the reader which way up the film lies.
     notch = 1 - oval(x, y, (nasal * 6.72, -1.6), (0.22, 0.22), 0.12)
     picture = picture * (aperture * notch)[..., None] + 3
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    largest = (1 << bits) - 1
+    levels = np.clip(picture * np.float32(largest / 255), 0, largest)
+    return levels.astype(np.uint8) if bits == 8 else levels.astype(np.uint16)
 
 
 def _vessels(rng: np.random.Generator, eye: _Eye) -> tuple[list[Stroke], list[Stroke]]:

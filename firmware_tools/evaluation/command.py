@@ -18,15 +18,16 @@ from edge import __version__
 from edge.durable import make_folder, write_atomically
 from edge.errors import ExitCode, UsageError
 from edge.records import MapName
-from firmware_tools.evaluation import dynamics, report, sp800_22
+from firmware_tools.evaluation import dynamics, report
 from firmware_tools.evaluation.attacking import ATTACKED_SIDE, attack_all
 from firmware_tools.evaluation.findings import Findings, Sensitivity, as_csv, as_json
-from firmware_tools.evaluation.gallery import draw_all
+from firmware_tools.evaluation.gallery import draw_all, draw_times
 from firmware_tools.evaluation.images import Sample, middle, read_images
 from firmware_tools.evaluation.measure import Measured, measure_all
 from firmware_tools.evaluation.robustness import robustness
 from firmware_tools.evaluation.sensitivity import key_sensitivity
-from firmware_tools.evaluation.speed import SIDES, time_all
+from firmware_tools.evaluation.sp800_22.assessment import BITS_MIN, assess
+from firmware_tools.evaluation.speed import SIDES, as_lines, time_all
 from firmware_tools.evaluation.studies import BESIDE_SIDE
 from firmware_tools.evaluation.ways import BARE_VALUES, Way, ways
 
@@ -64,6 +65,9 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIDE",
         help=f"time images up to this many pixels a side: {', '.join(map(str, SIDES))} (%(default)s)",
     )
+    parser.add_argument(
+        "--only-times", action="store_true", help="measure how long each way takes, print it, and nothing else"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of random pairs and pixels; keys are always fresh (1)")
 
 
@@ -94,11 +98,18 @@ def run_evaluate(args: argparse.Namespace) -> int:
     if not samples:
         raise UsageError("none of the files is an image that can be evaluated")
     findings = Findings(
-        title=f"Evaluation of {len(samples)} image{'s' if len(samples) > 1 else ''}",
-        made=_made(args.seed),
+        title="Times" if args.only_times else f"Evaluation of {len(samples)} image{'s' if len(samples) > 1 else ''}",
+        made=_made(args.seed, samples),
         left_out=[each for each in found if not isinstance(each, Sample)],
     )
-    _evaluate(findings, chosen, samples, args)
+    # Times first, on a machine that has not been kept busy yet.
+    timed = time_all(chosen, samples[0].moment, largest=args.largest, seed=args.seed)
+    findings.speeds = list(tqdm(timed, unit="kind", desc="timing"))
+    if args.only_times:
+        print("\n".join(as_lines(findings.speeds)))
+    else:
+        _evaluate(findings, chosen, samples, args)
+    findings.pictures.append(draw_times(findings.speeds))
     for name, text in (
         ("index.html", report.as_html(findings)),
         ("results.json", as_json(findings)),
@@ -106,12 +117,14 @@ def run_evaluate(args: argparse.Namespace) -> int:
     ):
         write_atomically(args.output / name, text.encode())
     exact = sum(each.mse_back == 0 for each in findings.measured)
-    print(f"{len(samples)} images, {len(chosen)} ways: {exact} of {len(findings.measured)} deciphered exactly")
+    if findings.measured:
+        print(f"{len(samples)} images, {len(chosen)} ways: {exact} of {len(findings.measured)} deciphered exactly")
     print(f"report: {args.output / 'index.html'}")
     return int(ExitCode.OK if exact == len(findings.measured) else ExitCode.INTERNAL)
 
 
-def _made(seed: int) -> dict[str, str]:
+def _made(seed: int, samples: Sequence[Sample]) -> dict[str, str]:
+    apart = ", ".join(each.name for each in samples if not each.decoded)
     return {
         "edge-encryptor": __version__,
         "numpy": np.__version__,
@@ -119,6 +132,7 @@ def _made(seed: int) -> dict[str, str]:
         "machine": f"{platform.machine()}, {_processor()}",
         "at": datetime.now(UTC).isoformat(timespec="minutes"),
         "seed of random pairs and pixels": str(seed),
+        **({"read with tifffile, as the product carries their file's bytes": apart} if apart else {}),
     }
 
 
@@ -134,10 +148,6 @@ def _processor() -> str:
 
 def _evaluate(findings: Findings, chosen: Sequence[Way], samples: Sequence[Sample], args: argparse.Namespace) -> None:
     first = samples[0]
-    # Times first, on a machine that has not been kept busy yet.
-    findings.speeds = list(
-        tqdm(time_all(chosen, first.moment, largest=args.largest, seed=args.seed), unit="kind", desc="timing")
-    )
     for number, sample in enumerate(tqdm(samples, unit="image", desc="measuring")):
         findings.measured.extend(measure_all(chosen, sample, seed=args.seed + number))
         findings.beside.extend(_beside(chosen, sample, args.seed + number))
@@ -150,7 +160,7 @@ def _evaluate(findings: Findings, chosen: Sequence[Way], samples: Sequence[Sampl
         findings.damaged.extend(robustness(way, image, way.key(image, first.moment), generator))
     if args.sequences:
         findings.randomness = {
-            way.name: sp800_22.assess(_sequences(way, samples, args.sequences))
+            way.name: assess(_sequences(way, samples, args.sequences))
             for way in tqdm(chosen, unit="way", desc="SP 800-22")
         }
     findings.pictures = list(draw_all(findings, chosen, samples, np.random.default_rng(args.seed)))
@@ -190,7 +200,7 @@ def _study_maps(findings: Findings, chosen: Sequence[Way], sample: Sample, orbit
 
 def _sequences(way: Way, samples: Sequence[Sample], count: int) -> Iterator[NDArray[np.uint8]]:
     """Yield sequences of bits: cipher images of the samples in turn, each under a fresh key, joined and cut."""
-    needed = sp800_22.BITS_MIN // 8
+    needed = BITS_MIN // 8
     held = b""
     turn = 0
     for _ in range(count):

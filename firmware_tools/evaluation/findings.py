@@ -19,7 +19,7 @@ from firmware_tools.evaluation.keyspace import KeySpace, key_spaces
 from firmware_tools.evaluation.measure import Measured
 from firmware_tools.evaluation.published import PUBLISHED, Published
 from firmware_tools.evaluation.robustness import Damaged
-from firmware_tools.evaluation.sp800_22 import Assessment
+from firmware_tools.evaluation.sp800_22.assessment import Assessment
 from firmware_tools.evaluation.speed import Timed
 
 

@@ -15,7 +15,8 @@ from edge.records import ChaosParameters, MapName
 from firmware_tools.evaluation import dynamics, pictures, robustness
 from firmware_tools.evaluation.attacking import ATTACKED_SIDE
 from firmware_tools.evaluation.findings import Drawn, Findings, Topic
-from firmware_tools.evaluation.images import Sample, middle
+from firmware_tools.evaluation.images import Sample
+from firmware_tools.evaluation.speed import Timed
 from firmware_tools.evaluation.ways import Way
 
 _SHOWN_IMAGES: Final = 4
@@ -24,13 +25,31 @@ _SHOWN_IMAGES: Final = 4
 def draw_all(
     findings: Findings, ways: Sequence[Way], samples: Sequence[Sample], generator: np.random.Generator
 ) -> Iterator[Drawn]:
-    """Draw four of the images, evenly picked, the maps at their parameters, damage, and times."""
-    shown = samples[:: max(1, len(samples) // _SHOWN_IMAGES)][:_SHOWN_IMAGES]
-    yield from _images(ways[0], shown, generator)
+    """Draw four of the images, the maps at their parameters, and damage."""
+    yield from _images(ways[0], _picked(samples), generator)
     yield from _maps(findings, ways, samples)
-    yield from _damage(ways, samples[0], generator)
-    if findings.speeds:
-        yield Drawn(Topic.SPEED, "how long it takes, by the bytes of an image", pictures.timings(findings.speeds))
+    yield from _damage(ways, samples, generator)
+
+
+def draw_times(speeds: Sequence[Timed]) -> Drawn:
+    """Draw how long each way takes."""
+    return Drawn(
+        Topic.SPEED,
+        "how long it takes, by the bytes of an image: grey of 8 bits above, colour of 16 bits below",
+        pictures.timings(speeds),
+    )
+
+
+def _picked(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the first image of each kind, grey or colour and 8 or 16 bits, and of the others as many as are missing."""
+    kinds: dict[tuple[int, int], int] = {}
+    for place, sample in enumerate(samples):
+        kinds.setdefault((sample.samples.ndim, sample.samples.itemsize), place)
+    picked = set(kinds.values())
+    others = [place for place in range(len(samples)) if place not in picked]
+    missing = min(_SHOWN_IMAGES - len(picked), len(others))
+    picked |= {others[number * len(others) // missing] for number in range(missing)}
+    return [samples[place] for place in sorted(picked)]
 
 
 def _images(way: Way, samples: Sequence[Sample], generator: np.random.Generator) -> Iterator[Drawn]:
@@ -39,12 +58,12 @@ def _images(way: Way, samples: Sequence[Sample], generator: np.random.Generator)
         cipher = way.encipher(sample.samples, key)
         yield Drawn(
             Topic.IMAGES,
-            f"{sample.name}, {way.name}: image, cipher image, deciphered, with histograms",
+            f"{sample.name}, {way.name}: image, cipher image, deciphered, with histograms; of colour one of each channel",
             pictures.journey(sample.samples, cipher, way.decipher(cipher, key)),
         )
         yield Drawn(
             Topic.IMAGES,
-            f"{sample.name}, {way.name}: neighbours",
+            f"{sample.name}, {way.name}: samples against their neighbours",
             pictures.neighbours(sample.samples, cipher, generator),
         )
 
@@ -68,9 +87,13 @@ def _maps(findings: Findings, ways: Sequence[Way], samples: Sequence[Sample]) ->
     if logistic:
         r, exponents = dynamics.exponents_over_box()
         picture = pictures.bifurcation(r, exponents, logistic)
-        yield Drawn(Topic.MAPS, "the logistic map, its exponent, and the r of these images", picture)
+        yield Drawn(
+            Topic.MAPS, "bifurcation of the logistic map, its Lyapunov exponent, and the r of these images", picture
+        )
     if findings.cycles:
-        yield Drawn(Topic.MAPS, "how long an orbit of the logistic map is", pictures.cycles(findings.cycles))
+        yield Drawn(
+            Topic.MAPS, "steps until an orbit of the logistic map repeats itself", pictures.cycles(findings.cycles)
+        )
 
 
 def _attractor(parameters: ChaosParameters) -> bytes:
@@ -82,12 +105,15 @@ def _attractor(parameters: ChaosParameters) -> bytes:
         )
     start = parameters.values[:COORDINATES]
     return pictures.attractor(
-        dynamics.orbit(dynamics.hyper_lorenz, start), "from " + ", ".join(f"{value:.2f}" for value in start)
+        dynamics.orbit(dynamics.hyper_lorenz, start), "from the state " + ", ".join(f"{value:.2f}" for value in start)
     )
 
 
-def _damage(ways: Sequence[Way], sample: Sample, generator: np.random.Generator) -> Iterator[Drawn]:
-    image = middle(sample.samples, ATTACKED_SIDE)
+def _damage(ways: Sequence[Way], samples: Sequence[Sample], generator: np.random.Generator) -> Iterator[Drawn]:
+    """Draw damage of one image as a whole, with fewer pixels: of 8 bits if there is one, for it needs no window."""
+    sample = next((each for each in samples if each.samples.dtype == np.uint8), samples[0])
+    step = max(1, max(sample.samples.shape[:2]) // ATTACKED_SIDE)
+    image = np.ascontiguousarray(sample.samples[::step, ::step])
     drawn: set[bool] = set()
     for way in ways:
         hyper = way.name.startswith(MapName.HYPERLORENZ_DNA.value)
@@ -99,6 +125,6 @@ def _damage(ways: Sequence[Way], sample: Sample, generator: np.random.Generator)
         for name in robustness.SHOWN:
             damaged, back = robustness.deciphered(way, image, key, name, generator)
             # As a viewer windows the image: noise above or below it would take all grey from it.
-            shown += [(f"enciphered, {name}", damaged), ("deciphered", np.clip(back, image.min(), image.max()))]
-        caption = f"{sample.name}, {way.name}, the bare cipher alone: the product refuses all of these"
+            shown += [(f"enciphered,\n{name}", damaged), ("deciphered", np.clip(back, image.min(), image.max()))]
+        caption = f"{sample.name}, one pixel in {step} each way, {way.name}, the bare cipher alone: the product refuses all of these"
         yield Drawn(Topic.DAMAGE, caption, pictures.side_by_side(shown))

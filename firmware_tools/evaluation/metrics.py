@@ -15,13 +15,15 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincc, gammaln, ndtri
+from scipy.special import bdtr, gammaincc, gammaln, ndtri
 
 from edge.errors import UsageError
 
 Image: TypeAlias = NDArray[Any]
 
 SIGNIFICANCE: Final = 0.05
+_NORMAL_FROM: Final = 100
+"""From how many expected equal samples on a normal distribution stands for the binomial one."""
 LOCAL_BLOCKS: Final = 30
 LOCAL_SIDE: Final = 44
 """Thirty blocks of 44 x 44 samples: the choice of Wu et al. 2013, for which they give what to expect."""
@@ -165,7 +167,9 @@ def uniformity(image: Image) -> tuple[float, float]:
 def adjacent_correlation(
     image: Image, direction: Direction, *, pairs: int | None = None, generator: np.random.Generator | None = None
 ) -> float:
-    """Return the correlation of samples with their neighbours, channels each with its own.
+    """Return the correlation of samples with their neighbours of the same channel, over the pairs of all channels together.
+
+    Channels of different means correlate by that alone, so that noise must have one mean in all of them to come out as none.
 
     Args:
         image: What is measured.
@@ -228,12 +232,18 @@ def psnr(first: Image, second: Image) -> float:
 def npcr_bounds(samples: int, bits: int, significance: float = SIGNIFICANCE) -> Bounds:
     """Return what NPCR two unrelated random images have, in percent (Wu et al. 2011, equations 12, 13 and 18).
 
-    The test has one side: only too low a rate is refused.
+    The test has one side: only too low a rate is refused. Those equations take the number of equal samples to be normal,
+    which it is not where few are expected: of 16 bits they refuse up to one noise pair in five instead of one in twenty. Below
+    a hundred equal samples the binomial distribution itself is taken: at most `significance` of all pairs lie below `low`.
     """
     largest = (1 << bits) - 1
     mean = largest / (largest + 1)
     deviation = math.sqrt(largest / samples) / (largest + 1)
-    return Bounds(100 * mean, 100 * (mean + float(ndtri(significance)) * deviation), 100.0)
+    low = 100 * (mean + float(ndtri(significance)) * deviation)
+    if samples * (1 - mean) < _NORMAL_FROM:
+        equal = next(count for count in range(samples + 1) if bdtr(count, samples, 1 - mean) >= 1 - significance)
+        low = 100 * float(samples - equal) / samples  # as `npcr` computes it, so that equal is equal
+    return Bounds(100 * mean, low, 100.0)
 
 
 def uaci_bounds(samples: int, bits: int, significance: float = SIGNIFICANCE) -> Bounds:

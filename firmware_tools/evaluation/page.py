@@ -1,7 +1,8 @@
 """The page that a report is: its style, its sections, tables and figures, with nothing that is loaded from elsewhere.
 
 The rule kept here: whatever text comes in is escaped here and nowhere else. It reads on light and dark screens, on a phone,
-where wide tables scroll within themselves under a first column that stays, and on paper.
+where wide tables scroll within themselves under a first column that stays, and pictures too, so that what is written in them
+can be read, and on paper, where tables stay whole.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of text."""
-    head = "".join(f"<th>{escaped(each)}</th>" for each in heads)
+    head = "".join(f'<th scope="col">{escaped(each)}</th>' for each in heads)
     body = "".join("<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -40,7 +41,7 @@ def figure(caption: str, png: bytes) -> str:
     """Return a picture with its caption."""
     data = base64.b64encode(png).decode()
     return (
-        f'<figure><img alt="{escaped(caption)}" src="data:image/png;base64,{data}">'
+        f'<figure><div class="wide"><img alt="{escaped(caption)}" src="data:image/png;base64,{data}"></div>'
         f"<figcaption>{escaped(caption)}</figcaption></figure>"
     )
 
@@ -69,22 +70,26 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; line-height: 1.2; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; } p, li { max-width: 60rem; } a { color: var(--link); }
-nav ul { columns: 16rem; padding-left: 1.2rem; font-size: .9rem; }
+nav ul { columns: 15rem; column-gap: 2rem; padding-left: 1.2rem; font-size: .9rem; }
 .warning { border-left: 4px solid var(--alarm); padding: .4rem .9rem; background: var(--soft); }
 .wide { overflow-x: auto; margin: .6rem 0; }
-table { border-collapse: collapse; font-size: .85rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
+table { width: max-content; max-width: max(100%, 54rem); border-collapse: collapse; font-size: .85rem; line-height: 1.35;
+  font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { background: var(--soft); } td:first-child, th:first-child { position: sticky; left: 0; max-width: 11rem; }
 td:first-child { background: var(--paper); } figure { margin: 1rem 0; } figcaption { font-size: .85rem; }
-img { max-width: 100%; height: auto; background: #fff; padding: .5rem; border-radius: 6px; box-sizing: border-box; }
+img { max-width: max(100%, 30rem); height: auto; background: #fff; padding: .5rem; border-radius: 6px; box-sizing: border-box; }
 code { background: var(--soft); padding: 0 .25rem; } .print-only { display: none; }
 @media print {
   @page { size: A4 landscape; margin: 12mm; }
   :root { --ink: #000; --paper: #fff; --line: #bbb; --soft: #eee; --alarm: #a33a12; --link: #000; }
-  body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; } table { font-size: 7.5pt; }
+  body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; }
+  table { font-size: 7.5pt; max-width: 100%; }
   th, td { padding: .15rem .3rem; } td:first-child, th:first-child { position: static; }
-  tr, figure { break-inside: avoid; } h2, h3 { break-after: avoid; } nav, details { display: none; }
-  figure { display: inline-block; width: 48%; vertical-align: top; } figure img { max-height: 80mm; } .print-only { display: block; }
+  tr, figure, .wide { break-inside: avoid; } h2, h3 { break-after: avoid; } nav, details { display: none; }
+  figure { display: inline-block; width: 48%; margin: 0 1.5% 3mm 0; vertical-align: top; } figcaption { font-size: 8pt; }
+  figure img { max-width: 100%; max-height: 64mm; padding: 0; }
+  figure:only-of-type { width: 80%; } figure:only-of-type img { max-height: 130mm; } .print-only { display: block; }
 }"""
 
 _PAGE: Final = """\

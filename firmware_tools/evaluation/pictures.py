@@ -23,6 +23,8 @@ from firmware_tools.evaluation.ways import Image
 from firmware_tools.training.curves import as_png, pyplot
 
 _BLUE, _RED = "#2060c0", "#c04020"
+_CHANNELS: Final = ("#c04020", "#208040", _BLUE)
+_BARS: Final = 256
 _COLOURS: Final = 64
 _POINTS: Final = 3000
 _SHOWN: Final = 360
@@ -37,8 +39,16 @@ def journey(plain: Image, cipher: Image, back: Image) -> bytes:
         axes[0, column].imshow(_eight_bits(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes[0, column].set(title=title, xticks=[], yticks=[])
         low, high = _range(image)
-        axes[1, column].hist(image.ravel(), bins=min(256, high - low + 1), range=(low, high + 1), color=_BLUE)
-        axes[1, column].set(xlim=(low, high + 1), xticks=[low, (low + high + 1) // 2, high], yticks=[])
+        # So many values in each bar, one as in another: else the bars would show a pattern that the image has not.
+        bins = np.arange(low, high + 2 + (width := -(-(high - low + 1) // _BARS)), width)
+        if image.ndim == 2:
+            axes[1, column].hist(image.ravel(), bins=bins, color=_BLUE)
+        else:
+            for channel, colour in enumerate(_CHANNELS):
+                axes[1, column].hist(
+                    image[..., channel].ravel(), bins=bins, color=colour, histtype="step", linewidth=0.7
+                )
+        axes[1, column].set(xlim=(low, high + 1), ylim=(0, None), xticks=[low, (low + high + 1) // 2, high], yticks=[])
     axes[1, 0].set_ylabel("samples")
     figure.tight_layout()
     return _png(figure)
@@ -64,10 +74,12 @@ def neighbours(plain: Image, cipher: Image, generator: np.random.Generator) -> b
 def side_by_side(images: Sequence[tuple[str, Image]]) -> bytes:
     """Draw four images in a row, each under its title: a PNG file."""
     plt = pyplot()
-    figure, axes = plt.subplots(1, len(images), figsize=(9, 2.7), dpi=100, facecolor="white")
+    tallest = max(image.shape[0] / image.shape[1] for _, image in images)
+    height = 0.8 + min(4, 2.2 * tallest)
+    figure, axes = plt.subplots(1, len(images), figsize=(9, height), dpi=100, facecolor="white")
     for axis, (title, image) in zip(axes, images, strict=True):
         axis.imshow(_eight_bits(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_title(title, fontsize=7)
+        axis.set_title(title, fontsize=9)
         axis.set(xticks=[], yticks=[])
     figure.tight_layout()
     return _png(figure)
@@ -129,13 +141,13 @@ def cycles(found: Sequence[Cycles]) -> bytes:
     figure, axis = plt.subplots(figsize=(7.5, 4), dpi=100, facecolor="white")
     for each in found:
         met = [length for length in each.lengths if length]
-        axis.plot([each.bits] * len(met), met, ".", color=_BLUE, alpha=0.4, markersize=5)
+        axis.plot([each.bits] * len(met), met, ".", color=_BLUE, markersize=5)
     bits = np.array(sorted(each.bits for each in found))
     axis.plot(bits, 2.0 ** (bits / 2), color=_RED, linewidth=1, label="root of the number of states")
     for name, length in (("256 x 256", 256**2), ("1024 x 1024", 1024**2), ("3000 x 2400", 3000 * 2400)):
         axis.axhline(length, color="#808080", linewidth=0.6, linestyle=":")
         axis.text(bits[0], length * 1.15, f"bytes of an image of {name}", fontsize=7, color="#606060")
-    axis.set(yscale="log", xlabel="bits of a state", ylabel="steps until it repeats")
+    axis.set(yscale="log", xlabel="bits of a state", ylabel="steps until it repeats itself")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8, loc="lower right")
     figure.tight_layout()
@@ -143,25 +155,31 @@ def cycles(found: Sequence[Cycles]) -> bytes:
 
 
 def timings(found: Sequence[Timed]) -> bytes:
-    """Draw seconds against bytes for each way, in both directions, both logarithmic: a PNG file."""
+    """Draw seconds against bytes for each way, in both directions, the least and the most samples a pixel: a PNG file."""
     plt = pyplot()
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.4), dpi=100, facecolor="white", sharey=True)
-    for axis, direction in zip(axes, ("encipher", "decipher"), strict=True):
-        for number, name in enumerate(dict.fromkeys(each.way for each in found)):
-            of = sorted((each for each in found if each.way == name), key=lambda each: each.size)
-            axis.plot(
-                [each.size for each in of],
-                [1000 * getattr(each, direction) for each in of],
-                marker="osv^D<>pX*"[number % 10],
-                markersize=4,
-                linewidth=0.9,
-                label=name,
-            )
-        axis.set(xscale="log", yscale="log", xlabel="bytes of samples", title=direction)
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("milliseconds")
-    axes[0].legend(fontsize=7)
-    figure.tight_layout()
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), dpi=100, facecolor="white", sharey=True)
+    kinds = sorted({(each.channels, each.bits) for each in found})
+    for row, (channels, bits) in zip(axes, (kinds[0], kinds[-1]), strict=True):
+        of_kind = [each for each in found if (each.channels, each.bits) == (channels, bits)]
+        for axis, direction in zip(row, ("encipher", "decipher"), strict=True):
+            for number, name in enumerate(dict.fromkeys(each.way for each in of_kind)):
+                of = sorted((each for each in of_kind if each.way == name), key=lambda each: each.size)
+                axis.plot(
+                    [each.size for each in of],
+                    [1000 * getattr(each, direction) for each in of],
+                    marker="osv^D<>pX*"[number % 10],
+                    markersize=4,
+                    linewidth=0.9,
+                    label=name,
+                )
+            axis.set(xscale="log", yscale="log", xlabel="bytes of samples")
+            axis.set_title(f"{direction}, {'grey' if channels == 1 else 'colour'}, {bits} bit", fontsize=10)
+            axis.xaxis.set_minor_formatter("")  # labels of its own between two powers of ten would overlap
+            axis.grid(alpha=0.3)
+        row[0].set_ylabel("milliseconds")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="lower center", ncols=3, fontsize=9)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
     return _png(figure)
 
 

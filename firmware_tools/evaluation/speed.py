@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import median
 from typing import Any, Final
 
 import numpy as np
@@ -60,6 +61,29 @@ def time_all(ways: Sequence[Way], moment: datetime, *, largest: int, seed: int) 
             image = generator.integers(1 << bits, size=shape, dtype=dtype)
             for way in ways:
                 yield _timed(way, image, moment)
+
+
+def as_lines(found: Sequence[Timed]) -> Iterator[str]:
+    """Yield the lines of docs/evaluation.md's table: grey images of 8 bits, and the largest in colour of 16 bits."""
+    sides = sorted({each.side for each in found})
+    yield "| " + " | ".join(("way", "key", *(f"{side} x {side}" for side in sides), "MB/s")) + " |"
+    yield "|---" * (len(sides) + 3) + "|"
+    for way in dict.fromkeys(each.way for each in found):
+        of = {(each.side, each.channels, each.bits): each for each in found if each.way == way}
+        grey = [of[side, 1, 8] for side in sides]
+        deep = of[sides[-1], 3, 16]
+        yield (
+            "| "
+            + " | ".join(
+                (
+                    way,
+                    f"{1000 * median(each.key for each in of.values()):.1f}",
+                    *(f"{1000 * each.encipher:.2f} / {1000 * each.decipher:.2f}" for each in grey),
+                    f"{deep.size / 1e6 / deep.encipher:.0f} / {deep.size / 1e6 / deep.decipher:.0f}",
+                )
+            )
+            + " |"
+        )
 
 
 def _timed(way: Way, image: Image, moment: datetime) -> Timed:

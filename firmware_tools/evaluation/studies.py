@@ -15,7 +15,7 @@ from firmware_tools.evaluation.keyspace import KeySpace
 from firmware_tools.evaluation.page import bullets, escaped, table
 from firmware_tools.evaluation.published import FOLLOWED, Published, remarks
 from firmware_tools.evaluation.robustness import Damaged
-from firmware_tools.evaluation.sp800_22 import Assessment
+from firmware_tools.evaluation.sp800_22.assessment import Assessment
 from firmware_tools.evaluation.speed import Timed
 from firmware_tools.evaluation.tables import mean
 
@@ -162,7 +162,7 @@ def maps(findings: Findings) -> str:
     ]
     lengths = [
         (
-            f"{each.r!r}",
+            f"{each.r:.10g}",
             f"{each.bits}" + (" (double precision)" if each.bits == 53 else ""),
             str(len(each.lengths)),
             "none met" if math.isnan(each.median) else f"{each.median:,.0f}",
@@ -175,8 +175,9 @@ def maps(findings: Findings) -> str:
     lanes = [(each.way, f"{each.lanes:,}", str(each.repeating)) for each in findings.repeats]
     return (
         "<p>Lyapunov exponents at the parameters of the first image; one above zero is chaos, two are hyperchaos. A logistic "
-        "map's is at most ln 2 = 0.6931. Those of a flow must add up to the rate at which its volumes grow, in brackets.</p>"
-        + table(("way", "parameters", "exponents", "their sum (must be)"), exponents)
+        "map's is at most ln 2 = 0.6931. Those of a flow add up to the rate at which its volumes grow, in brackets, but for what the "
+        "length of a step adds: they are computed with the cipher's own.</p>"
+        + table(("way", "parameters", "exponents", "their sum (of the flow)"), exponents)
         + "<p>Over the whole range of parameters that a network may choose, the largest exponent of each of many, drawn evenly:</p>"
         + table(("map", "parameters drawn", "least", "most"), over)
         + "<p>Chaos does not make an orbit long: in a computer it ends in a cycle. Papers run one orbit for a whole image; its key "

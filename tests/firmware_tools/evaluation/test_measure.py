@@ -1,20 +1,18 @@
-"""Files become samples as the product decodes them, and every figure of a way on an image is what it says."""
+"""Every figure of a way on an image is what it says, and pictures are drawn of all kinds of samples."""
 
 from __future__ import annotations
 
 import io
 import math
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from edge.errors import UsageError
 from firmware_tools.evaluation import metrics, pictures
 from firmware_tools.evaluation.dynamics import Cycles
-from firmware_tools.evaluation.images import Sample, read_images
+from firmware_tools.evaluation.images import Sample
 from firmware_tools.evaluation.measure import Measured, measure_all
 from firmware_tools.evaluation.speed import Timed
 from firmware_tools.evaluation.ways import ways
@@ -22,25 +20,6 @@ from firmware_tools.evaluation.ways import ways
 MOMENT = datetime(2026, 11, 21, 9, 30, 0)
 CHOSEN = [way for way in ways() if way.name in {"logistic bare", "hyperlorenz-dna wide", "aes-256-ctr"}]
 GRAY = (np.add.outer(np.arange(300), np.arange(260)) // 3).astype(np.uint8)
-
-
-def test_files_are_read_as_they_are_and_what_is_no_image_is_named_with_its_reason(tmp_path: Path) -> None:
-    colour = np.stack([GRAY, GRAY.T[:260, :300].repeat(2, axis=0)[:300, :260], 255 - GRAY], axis=2)
-    deep = (GRAY.astype(np.uint16) * 251).astype(np.uint16)
-    for name, samples in (("a.png", GRAY), ("b.png", colour), ("c.png", deep), ("tiny.png", GRAY[:8, :8])):
-        Pillow.fromarray(samples).save(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no image")
-    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
-    found = list(read_images([tmp_path]))
-    samples = {each.name: each.samples for each in found if isinstance(each, Sample)}
-    assert samples.keys() == {"a.png", "b.png", "c.png"}
-    for name, expected in (("a.png", GRAY), ("b.png", colour), ("c.png", deep)):
-        assert samples[name].dtype == expected.dtype
-        assert np.array_equal(samples[name], expected)
-    assert {each[0] for each in found if isinstance(each, tuple)} == {"tiny.png", "notes.txt", "cut.png"}
-    assert [each.name for each in read_images([tmp_path / "b.png"]) if isinstance(each, Sample)] == ["b.png"]
-    with pytest.raises(UsageError):
-        list(read_images([tmp_path / "gone.png"]))
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +61,49 @@ def test_one_changed_pixel_is_measured_of_system_and_cipher(measured: dict[str, 
     assert all(each.system.npcr > 99 for each in measured.values())
 
 
+def deep_colour() -> np.ndarray:
+    """Return something smooth in 16-bit colour, whose lowest bits are used too."""
+    y, x = np.mgrid[0:280, 0:230]
+    return np.stack([180 * y + x, 150 * x + y, 100 * (x + y) + 77], axis=2).astype(np.uint16)
+
+
+def test_colour_of_16_bits_is_measured_as_such() -> None:
+    image = deep_colour()
+    for each in measure_all(CHOSEN, Sample("deep.tif", image, MOMENT), seed=1):
+        assert (each.shape, each.bits) == ((280, 230, 3), 16)
+        assert (each.mse_back, each.psnr_back) == (0, math.inf)
+        assert each.noise_entropy == metrics.noise_entropy(280 * 230 * 3, 16)
+        assert each.cipher.entropy == pytest.approx(each.noise_entropy, abs=0.01)
+        assert each.cipher.local_entropy == pytest.approx(metrics.local_entropy_bounds(16).mean, abs=0.001)
+        assert each.cipher.chi_square_p > 1e-6
+        assert all(abs(correlation.all_pairs) < 0.015 for correlation in each.cipher.correlations)
+        assert each.against_plain.uaci == pytest.approx(each.uaci_expected, abs=0.3)
+        assert each.mse == pytest.approx(metrics.mse_of_uaci(each.uaci_expected, 16), rel=0.02)
+        assert each.system.npcr > 99.98
+        assert each.system.uaci == pytest.approx(100 / 3, abs=0.3)
+        assert each.system.npcr_bounds == metrics.npcr_bounds(image.size, 16)
+        if each.way != "hyperlorenz-dna wide":
+            assert each.core.npcr == pytest.approx(100 / image.size)
+
+
+def test_a_picture_in_16_bit_colour_keeps_its_colours() -> None:
+    orange = np.zeros((40, 40, 3), np.uint16)
+    orange[:, 20:] = (60_000, 30_000, 0)
+    shown = pictures._eight_bits(orange)
+    assert shown.dtype == np.uint8
+    assert shown[0, 0].tolist() == [0, 0, 0]
+    assert shown[0, 30].tolist() == [255, 127, 0]
+
+
 def test_pictures_are_drawn() -> None:
     deep = GRAY.astype(np.uint16) * 200
+    colour = deep_colour()
     generator = np.random.default_rng(1)
     drawn = [
         pictures.journey(GRAY, 255 - GRAY, GRAY),
         pictures.journey(deep, deep, deep),
+        pictures.journey(colour, colour[::-1], colour),
+        pictures.neighbours(colour, colour[::-1], generator),
         pictures.neighbours(GRAY, 255 - GRAY, generator),
         pictures.bifurcation(np.array([3.9998, 4.0]), np.array([0.68, 0.69]), [3.9999]),
         pictures.attractor(np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 1.0]]), "title"),

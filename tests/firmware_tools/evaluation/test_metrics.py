@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -49,8 +50,83 @@ def test_noise_lies_within_its_bounds_as_often_as_it_should(dtype: type) -> None
     pairs = [(noise(2 * n, 64, 64, dtype=dtype), noise(2 * n + 1, 64, 64, dtype=dtype)) for n in range(400)]
     inside = [intensities.low <= metrics.uaci(*pair) <= intensities.high for pair in pairs]
     assert 0.92 < np.mean(inside) < 0.98
-    if bits == 8:  # of 16 bits so few samples are equal that the normal approximation does not hold
-        assert 0.92 < np.mean([metrics.npcr(*pair) >= rates.low for pair in pairs]) < 0.98
+    # Of 16 bits few samples are equal, so that the bound lies between whole numbers of them, on the safe side.
+    assert 0.92 < np.mean([metrics.npcr(*pair) >= rates.low for pair in pairs]) <= (0.98 if bits == 8 else 1)
+
+
+@pytest.mark.parametrize("shape", [(40, 100, 3), (128, 128), (256, 256), (440, 440), (512, 512, 3)])
+def test_where_few_samples_are_equal_the_rates_bound_is_the_binomial_one(shape: tuple[int, ...]) -> None:
+    samples = math.prod(shape)
+    allowed = round(samples - metrics.npcr_bounds(samples, 16).low * samples / 100)
+    terms = [math.comb(samples, k) * (Fraction(1, 65536)) ** k for k in range(allowed + 1)]
+    rest = Fraction(65535, 65536)
+    chances = [float(term) * float(rest) ** (samples - k) for k, term in enumerate(terms)]
+    assert sum(chances[:-1]) < 0.95 <= sum(chances)
+    # A pair with just so many equal samples passes, one more does not.
+    first = noise(1, *shape, dtype=np.uint16)
+    second = first ^ 1
+    second.flat[:allowed] = first.flat[:allowed]
+    assert metrics.npcr(first, second) >= metrics.npcr_bounds(samples, 16).low
+    second.flat[: allowed + 1] = first.flat[: allowed + 1]
+    assert metrics.npcr(first, second) < metrics.npcr_bounds(samples, 16).low
+
+
+def test_colour_of_16_bits_gives_the_answers_worked_out_by_hand() -> None:
+    first = np.array([[[0, 65535, 300], [256, 1, 300]], [[0, 40000, 300], [256, 2, 65535]]], np.uint16)
+    second = np.array([[[65535, 65535, 301], [256, 257, 300]], [[1, 39999, 44], [0, 2, 0]]], np.uint16)
+    # Of twelve samples four are equal; the differences are 65535, 1, 256, 1, 1, 256, 256 and 65535.
+    assert metrics.npcr(first, second) == pytest.approx(100 * 8 / 12)
+    assert metrics.uaci(first, second) == pytest.approx(100 * (2 * 65535 + 3 * 256 + 3) / 12 / 65535)
+    error = (2 * 65535**2 + 3 * 256**2 + 3) / 12
+    assert metrics.mse(first, second) == pytest.approx(error)
+    assert metrics.psnr(first, second) == pytest.approx(10 * math.log10(65535**2 / error))
+    # The values and how often they are there: 0 2, 256 2, 300 3, 65535 2, and 1, 2 and 40000 once.
+    counts = metrics.histogram(first)
+    assert {int(value): int(counts[value]) for value in np.flatnonzero(counts)} == {
+        0: 2, 1: 1, 2: 1, 256: 2, 300: 3, 40000: 1, 65535: 2,
+    }  # fmt: skip
+    expected = -sum(count / 12 * math.log2(count / 12) for count in (2, 1, 1, 2, 3, 1, 2))
+    assert metrics.entropy(first) == pytest.approx(expected)
+    statistic, _ = metrics.uniformity(first)
+    mean = 12 / 65536
+    assert statistic == pytest.approx(
+        ((65536 - 7) * mean**2 + sum((c - mean) ** 2 for c in (2, 1, 1, 2, 3, 1, 2))) / mean
+    )
+    # Horizontal neighbours are two pixels of one row, channel by channel, and never two channels of one pixel.
+    pairs = {(0, 256), (65535, 1), (300, 300), (0, 256), (40000, 2), (300, 65535)}
+    found = metrics.neighbours(first, Direction.HORIZONTAL)
+    assert set(zip(*(side.tolist() for side in found), strict=True)) == pairs
+    assert found[0].size == 6
+
+
+def test_uaci_from_a_plain_image_is_the_mean_over_all_noise_there_is() -> None:
+    plain = np.array([[[0, 65535, 40000], [1, 32768, 300]]], np.uint16)
+    every = np.arange(65536, dtype=np.int64)
+    expected = np.mean([np.abs(every - int(value)).mean() for value in plain.ravel()]) / 65535 * 100
+    assert metrics.uaci_from(plain) == pytest.approx(expected)
+    # And the squared error, of the same image and noise, from UACI alone.
+    error = np.mean([((every - int(value)) ** 2).mean() for value in plain.ravel()])
+    assert metrics.mse_of_uaci(expected, 16) == pytest.approx(error)
+
+
+def test_noise_in_colour_of_16_bits_is_taken_for_noise_however_few_its_samples() -> None:
+    images = [noise(n, 40, 100, 3, dtype=np.uint16) for n in range(300)]
+    chances = np.array([metrics.uniformity(image)[1] for image in images])
+    assert 0.02 < np.mean(chances < 0.05) < 0.09
+    assert 0.4 < chances.mean() < 0.6
+    found = np.mean([metrics.entropy(image) for image in images])
+    assert metrics.noise_entropy(12_000, 16) == pytest.approx(found, abs=0.001)
+    r = [metrics.adjacent_correlation(image, Direction.VERTICAL) for image in images]
+    assert np.std(r) == pytest.approx(1 / math.sqrt(39 * 100 * 3), rel=0.2)
+    local = metrics.local_entropy_bounds(16, channels=3)
+    large = [noise(n, 264, 220, 3, dtype=np.uint16) for n in range(100)]
+    inside = [local.low <= metrics.local_entropy(each, np.random.default_rng(1)) <= local.high for each in large]
+    assert 0.88 < np.mean(inside) < 1
+    # One value in sixteen bits too many, a hundred times, does not pass.
+    assert (
+        metrics.uniformity(np.where(np.arange(12_000).reshape(40, 100, 3) < 100, 7, images[0]).astype(np.uint16))[1]
+        < 1e-9
+    )
 
 
 @given(IMAGES)

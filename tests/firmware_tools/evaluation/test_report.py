@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from edge.errors import ExitCode
@@ -79,6 +80,8 @@ def test_the_page_is_whole_and_loads_nothing(written: Path) -> None:
         "This is not a property of the product",
         "7.901902 to 7.903037, are too narrow",
         "RSA-OAEP for the hospital, and the device's Ed25519 signature",
+        "noise of these sizes",
+        "samples that change, one key",
         "gray <1>.png",
         "notes.txt",
     ):
@@ -140,6 +143,24 @@ def test_bad_calls_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFix
     ):
         assert cli.main(["evaluate", *words, *output]) == ExitCode.USAGE
         assert said in capsys.readouterr().err
+
+
+def test_times_alone_are_measured_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tifffile.imwrite(tmp_path / "deep.tif", np.zeros((40, 40, 3), np.uint16), photometric="rgb")
+    words = ["evaluate", str(tmp_path / "deep.tif"), "-o", str(tmp_path / "times"), "--only-times", "--largest", "256"]
+    assert cli.main([*words, "--way", "logistic bare", "--way", "aes-256-ctr"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| way | key | 256 x 256 | MB/s |"
+    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| logistic bare", "| aes-256-ctr"]
+    found = json.loads((tmp_path / "times" / "results.json").read_text())
+    assert len(found["speeds"]) == 8
+    grey = next(each for each in found["speeds"] if (each["channels"], each["bits"]) == (1, 8))
+    assert f"{1000 * grey['encipher']:.2f} / {1000 * grey['decipher']:.2f}" in lines[2]
+    assert found["measured"] == found["attacks"] == []
+    assert found["made"]["read with tifffile, as the product carries their file's bytes"] == "deep.tif"
+    page = Page((tmp_path / "times" / "index.html").read_text())
+    assert "Only times were measured" in page.text
+    assert "No image could be evaluated" not in page.text
 
 
 def test_findings_without_images_still_make_a_page() -> None:
