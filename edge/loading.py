@@ -230,11 +230,11 @@ class Loader:
                 return None
             # Before the file is read: nothing else would come of it while there is no room.
             self._spool.require_room(file.size)
+            return self._ahead.do(lambda: self._read(file, incomplete=incomplete))
         except EdgeError as error:
             refused: Future[Prepared | None] = Future()
             refused.set_exception(error)
             return refused
-        return self._ahead.do(lambda: self._read(file, incomplete=incomplete))
 
     def _read(self, file: SettledFile, *, incomplete: bool) -> Prepared | None:
         """Learn all that sealing needs to know of a file; None where it is no image to carry. It writes nothing."""
