@@ -231,7 +231,7 @@ class Loader:
             # Before the file is read: nothing else would come of it while there is no room.
             self._spool.require_room(file.size)
             return self._ahead.do(lambda: self._read(file, incomplete=incomplete))
-        except EdgeError as error:
+        except Exception as error:  # noqa: BLE001 - raised where the file has its turn, a defect too
             refused: Future[Prepared | None] = Future()
             refused.set_exception(error)
             return refused

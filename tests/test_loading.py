@@ -11,7 +11,7 @@ import pytest
 from edge.daemon import Summary
 from edge.deriving import ParameterSource
 from edge.errors import ModelMissing
-from edge.intake.ledger import FileState
+from edge.intake.ledger import FileState, FileVersion, Ledger, LedgerEntry
 from edge.sealing import Sealed
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import (
@@ -204,6 +204,23 @@ def test_a_file_that_meets_a_defect_is_listed_and_the_others_arrive(
         monkeypatch.setattr(daemon._loader._sealer, "inspect", stumble)
         summary = daemon.run(stop)
     assert summary == Summary(images=2, arrived=1, refused=1)
+    assert site.reasons()["bad.png"] == "internal-error"
+
+
+def test_a_file_that_meets_a_defect_before_it_is_read_is_listed_and_the_others_arrive(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.scan("bad.png", png("bad"))
+    site.scan("good.png", png("good"))
+    observe = Ledger.observe
+
+    def stumble(ledger: Ledger, file: FileVersion, *, now: str) -> LedgerEntry:
+        if file.relative == "bad.png":
+            raise ZeroDivisionError
+        return observe(ledger, file, now=now)
+
+    monkeypatch.setattr(Ledger, "observe", stumble)
+    assert site.run_once(broker) == Summary(images=2, arrived=1, refused=1)
     assert site.reasons()["bad.png"] == "internal-error"
 
 
