@@ -6,11 +6,14 @@ work that leaves no trace: reading, hashing, computing.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
+
+from edge.errors import WorkerUnavailable
 
 _Result = TypeVar("_Result")
 
@@ -24,7 +27,11 @@ class Ahead:
         self._thread: threading.Thread | None = None
 
     def do(self, work: Callable[[], _Result]) -> Future[_Result]:
-        """Put a piece of work in line; the future gives what it returns, or raises what it raises."""
+        """Put a piece of work in line; the future gives what it returns, or raises what it raises.
+
+        Raises:
+            WorkerUnavailable: The machine has no thread to spare now.
+        """
         future: Future[_Result] = Future()
 
         def run() -> None:
@@ -36,14 +43,21 @@ class Ahead:
                 future.set_result(result)
 
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise WorkerUnavailable("no thread can be started") from error
+            self._thread = thread
         self._line.put(run)
         return future
 
     def close(self) -> None:
-        """Let the thread end behind what is in line."""
+        """Let the thread end behind what it is at; what is in line behind that is not begun, and has no result."""
         if self._thread is not None:
+            with contextlib.suppress(Empty):
+                while True:
+                    self._line.get_nowait()
             self._line.put(None)
             self._thread = None
 

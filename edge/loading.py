@@ -87,6 +87,7 @@ class Loader:
         self._settler = Settler(interval=config.watch.settle, stuck_after=stuck_after)
         self._held: dict[str, SettledFile] = {}
         self._ahead = Ahead("reading")
+        self._begun: deque[tuple[SettledFile, _Reading]] = deque()
         self._again: deque[str] = deque()
         self._refusal: StorageError | None = None
         self._overflows = 0
@@ -195,8 +196,9 @@ class Loader:
         refused = 0
         # Thousands of files take hours to carry: the folder is looked at meanwhile, as often as it is promised.
         listed_again_at = self._clock() + self._config.watch.rescan
-        files = iter(list(self._held.values()))
-        begun: deque[tuple[SettledFile, _Reading]] = deque()
+        begun = self._begun = deque(each for each in self._begun if self._is_still_wanted(*each))
+        going = {file.relative for file, _ in begun}
+        files = iter([file for file in self._held.values() if file.relative not in going])
         while not stop.is_set() and refused < _REFUSALS_MAX and self._clock() < listed_again_at:
             while len(begun) < _BEGUN_MAX and (file := next(files, None)) is not None:
                 if too_large is None or file.size < too_large:
@@ -221,6 +223,11 @@ class Loader:
                 del self._held[file.relative]
         return refusal
 
+    def _is_still_wanted(self, file: SettledFile, reading: _Reading) -> bool:
+        """Say whether what was begun at the look before serves at this one: the file stands as it was, and no error came."""
+        failed = reading is not None and reading.done() and reading.exception() is not None
+        return self._held.get(file.relative) == file and not failed
+
     def _begin(self, file: SettledFile, *, incomplete: bool = False) -> _Reading:
         """Begin to read a file that is to be carried; what keeps it from that is raised by the future."""
         try:
@@ -230,11 +237,11 @@ class Loader:
                 return None
             # Before the file is read: nothing else would come of it while there is no room.
             self._spool.require_room(file.size)
-        except EdgeError as error:
+            return self._ahead.do(lambda: self._read(file, incomplete=incomplete))
+        except Exception as error:  # noqa: BLE001 - raised where the file has its turn, a defect too
             refused: Future[Prepared | None] = Future()
             refused.set_exception(error)
             return refused
-        return self._ahead.do(lambda: self._read(file, incomplete=incomplete))
 
     def _read(self, file: SettledFile, *, incomplete: bool) -> Prepared | None:
         """Learn all that sealing needs to know of a file; None where it is no image to carry. It writes nothing."""

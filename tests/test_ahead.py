@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from edge.ahead import Ahead
+from edge.errors import WorkerUnavailable
 from tests.world import PATIENCE_SECONDS
 
 
@@ -43,6 +44,40 @@ def test_a_closed_one_ends_behind_its_work_and_may_begin_again() -> None:
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     assert ahead.do(lambda: 1).result(PATIENCE_SECONDS) == 1
+    ahead.close()
+
+
+def test_a_closed_one_does_not_begin_what_is_still_in_line() -> None:
+    ahead = Ahead("reading")
+    at_work, over = threading.Event(), threading.Event()
+    begun: list[int] = []
+
+    def work() -> threading.Thread:
+        at_work.set()
+        over.wait(PATIENCE_SECONDS)
+        return threading.current_thread()
+
+    working = ahead.do(work)
+    for number in range(3):
+        ahead.do(lambda number=number: begun.append(number))  # type: ignore[misc]
+    assert at_work.wait(PATIENCE_SECONDS)
+    ahead.close()
+    over.set()
+    thread = working.result(PATIENCE_SECONDS)
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
+    assert begun == []
+
+
+def test_where_no_thread_can_be_started_the_machine_is_named_and_the_next_one_starts_it() -> None:
+    ahead = Ahead("reading")
+    size = threading.stack_size(1 << 46)  # more than any machine has
+    try:
+        with pytest.raises(WorkerUnavailable):
+            ahead.do(lambda: 1)
+    finally:
+        threading.stack_size(size)
+    assert ahead.do(lambda: 2).result(PATIENCE_SECONDS) == 2
     ahead.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -185,6 +186,24 @@ def test_a_disk_that_refuses_for_a_while_does_not_end_the_daemon(
     site.scan("a.png", png("a"))
     assert site.run_once(broker).all_arrived
     assert refusals == 3
+
+
+def test_a_machine_without_a_thread_to_spare_is_named_and_does_not_end_the_daemon(
+    site: Site, receiving: Hospital, broker: MemoryBroker
+) -> None:
+    # A folder that is polled is watched without threads of its own.
+    site.settings = {"watch.poll": "always"}
+    with RunningDaemon(site, MemoryTransport(broker)) as running:
+        until(lambda: running.daemon is not None and running.daemon._loader.watching)
+        size = threading.stack_size(1 << 46)  # more than any machine has: no thread starts any more
+        try:
+            site.scan("a.png", png("a"))
+            until(lambda: running.daemon is not None and "worker-unavailable" in running.daemon.alarms)
+            assert site.states() == {"a.png": FileState.SEEN}
+        finally:
+            threading.stack_size(size)
+        until(lambda: receiving.contents() == [png("a")])
+        until(lambda: running.daemon is not None and running.daemon.alarms == ())
 
 
 def test_a_ledger_that_cannot_be_written_for_a_while_does_not_end_the_daemon(

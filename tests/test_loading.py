@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from edge.daemon import Summary
 from edge.deriving import ParameterSource
 from edge.errors import ModelMissing
-from edge.intake.ledger import FileState
+from edge.intake.image import Inspection
+from edge.intake.ledger import FileState, FileVersion, Ledger, LedgerEntry
+from edge.records import SettledFile
 from edge.sealing import Sealed
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import (
@@ -204,6 +207,50 @@ def test_a_file_that_meets_a_defect_is_listed_and_the_others_arrive(
         monkeypatch.setattr(daemon._loader._sealer, "inspect", stumble)
         summary = daemon.run(stop)
     assert summary == Summary(images=2, arrived=1, refused=1)
+    assert site.reasons()["bad.png"] == "internal-error"
+
+
+def test_a_file_is_read_once_though_looks_at_the_folder_come_between(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.settings = {"watch.rescan": 0.02}
+    images = {f"{number}.png": png(str(number), 500) for number in range(6)}
+    for name, data in images.items():
+        site.scan(name, data)
+    read: list[str] = []
+    with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
+        sealer = daemon._loader._sealer
+        inspect, seal = sealer.inspect, sealer.seal
+
+        def count(file: SettledFile, **options: bool) -> Inspection:
+            read.append(file.relative)
+            return inspect(file, **options)
+
+        def take_longer_than_a_look_may_wait(*arguments: object, **options: object) -> Sealed:
+            time.sleep(0.05)
+            return seal(*arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(sealer, "inspect", count)
+        monkeypatch.setattr(sealer, "seal", take_longer_than_a_look_may_wait)
+        daemon.run(stop)
+    assert receiving.contents() == sorted(images.values())
+    assert sorted(read) == sorted(images)
+
+
+def test_a_file_that_meets_a_defect_before_it_is_read_is_listed_and_the_others_arrive(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.scan("bad.png", png("bad"))
+    site.scan("good.png", png("good"))
+    observe = Ledger.observe
+
+    def stumble(ledger: Ledger, file: FileVersion, *, now: str) -> LedgerEntry:
+        if file.relative == "bad.png":
+            raise ZeroDivisionError
+        return observe(ledger, file, now=now)
+
+    monkeypatch.setattr(Ledger, "observe", stumble)
+    assert site.run_once(broker) == Summary(images=2, arrived=1, refused=1)
     assert site.reasons()["bad.png"] == "internal-error"
 
 

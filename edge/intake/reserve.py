@@ -11,7 +11,8 @@ from typing import Final
 from edge import durable
 
 BLOCK: Final = 1000
-"""How many numbers one write covers; as many may be passed over when a ledger was lost."""
+"""How many numbers one write covers; as many may be passed over when a ledger was lost, or a power cut took back the number
+that a write was for."""
 
 
 class Reserve:

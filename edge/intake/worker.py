@@ -34,6 +34,7 @@ MAX_FRAME = 256 * 1024  # bytes; a reply about pixels holds at most 48 KiB of ba
 _EXIT_MEMORY = 86  # the child's status where its memory limit was reached
 _START_TIMEOUT = 60.0  # seconds for the interpreter and its modules: cold storage on a small board
 _STOP_TIMEOUT = 1.0  # seconds given to a child to end by itself
+_BUSY_TIMEOUT = 0.1  # seconds until a call in another thread is ended, where its worker is closed, and ended again
 _FILES_PER_CHILD = 2000  # a fresh child now and then makes leaks in native readers harmless
 _BACKSTOP = 2.0  # seconds after which a child whose parent no longer times it ends itself
 # Where the machine runs out of memory, the kernel ends this child before the parent: a file cost it its reader, no more.
@@ -63,6 +64,7 @@ class Worker:
         self._timeout = timeout
         self._output_limit = output_limit
         self._lock = Lock()
+        self._closing = False
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._served = 0
@@ -78,7 +80,8 @@ class Worker:
         """Send one request with open files, and wait for its reply.
 
         Raises:
-            TooManyOpenFiles, WorkerUnavailable: No child can be started now. No file is the cause of that.
+            TooManyOpenFiles, WorkerUnavailable: No child can be started now, or the worker is closed meanwhile. No file is
+                the cause of that.
         """
         with self._lock:
             self._undead = [process for process in self._undead if process.poll() is None]
@@ -97,13 +100,28 @@ class Worker:
             except TimeoutError:
                 self._discard()
                 return Reply(failure=TIMEOUT)
-            except (OSError, EOFError, ValueError):
+            except (OSError, EOFError, ValueError) as error:
+                if self._closing:
+                    self._discard()
+                    raise WorkerUnavailable("the worker is closed") from error
                 return Reply(failure=MEMORY if self._discard() == _EXIT_MEMORY else CRASHED)
 
     def close(self) -> None:
-        """End the child. It may be used again: the next call starts another."""
-        with self._lock:
+        """End the child. It may be used again: the next call starts another.
+
+        A call in another thread is not waited for: a stop must not take as long as a file may.
+        """
+        self._closing = True
+        while not self._lock.acquire(timeout=_BUSY_TIMEOUT):
+            # To the call it looks as if the child had ended, which one that waits for a stalled network disk cannot.
+            with contextlib.suppress(OSError):
+                if channel := self._socket:
+                    channel.shutdown(socket.SHUT_RDWR)
+        try:
             self._discard(patience=_STOP_TIMEOUT)
+        finally:
+            self._closing = False
+            self._lock.release()
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

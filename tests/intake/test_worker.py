@@ -197,6 +197,28 @@ def test_a_closed_worker_may_be_used_again(worker, jpeg):
     assert _ask(worker, jpeg).failure == ""
 
 
+def test_a_closed_worker_ends_the_request_of_another_thread_and_does_not_wait_for_its_limit(worker, jpeg, endless):
+    _ask(worker, jpeg)
+    raised = []
+
+    def ask():
+        try:
+            raised.append(_ask(worker, endless, "dicom"))
+        except WorkerUnavailable as error:
+            raised.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not worker._lock.locked():
+        time.sleep(0.01)
+    worker.close()
+    asking.join()
+    # No file is the cause of that.
+    assert [type(each) for each in raised] == [WorkerUnavailable]
+    assert worker.pid is None
+    assert _ask(worker, jpeg).failure == ""
+
+
 _PARENT = """
 import sys
 from edge.intake.worker import Worker
