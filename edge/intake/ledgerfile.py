@@ -74,6 +74,7 @@ class LedgerFile:
         self.lock = threading.RLock()
         self._connection = connection
         self._path = path
+        self._doubtful = False
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -164,25 +165,36 @@ class LedgerFile:
             StorageError: the disk refused; nothing has changed.
         """
         with self.lock, _in_plain_words(self._path), self._synced(durable):
+            self._leave_doubtful_log()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                self._doubtful = self._doubtful or _primary_code(error) == sqlite3.SQLITE_IOERR
                 # After some disk errors SQLite has rolled back by itself.
                 if self._connection.in_transaction:
                     with contextlib.suppress(sqlite3.Error):
                         self._connection.execute("ROLLBACK")
                 raise
 
+    def _leave_doubtful_log(self) -> None:
+        """Empty the log after an error of the disk: a sync that failed may have cost what was written before it, too.
+
+        Whatever is committed behind such a hole would be lost with it by a power cut.
+        """
+        if self._doubtful:
+            [(was_busy, *_)] = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._doubtful = bool(was_busy)
+
     @contextmanager
     def _synced(self, durable: bool) -> Iterator[None]:
         if durable:
             yield
             return
-        # In WAL mode, NORMAL leaves out the sync of a commit and nothing else.
-        self._connection.execute("PRAGMA synchronous = NORMAL")
         try:
+            # In WAL mode, NORMAL leaves out the sync of a commit and nothing else.
+            self._connection.execute("PRAGMA synchronous = NORMAL")
             yield
         finally:
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -253,7 +265,7 @@ def _in_plain_words(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
+        code = _primary_code(error)
         if code in _DAMAGED:
             raise LedgerCorrupt("the ledger is damaged", hint=_REBUILD) from error
         if code == sqlite3.SQLITE_IOERR:
@@ -262,6 +274,10 @@ def _in_plain_words(path: Path) -> Iterator[None]:
             kind, message, hint = _SQLITE_SAYS[code]
             raise kind(message, hint=hint) from error
         raise EdgeError("the ledger refuses a statement: this is a fault in the program") from error
+
+
+def _primary_code(error: BaseException) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # the low byte is the primary code
 
 
 def _ask_the_disk(path: Path) -> None:

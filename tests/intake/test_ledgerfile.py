@@ -12,7 +12,7 @@ import pytest
 
 from edge.errors import ConfigError, LedgerCorrupt, StorageError
 from edge.intake.ledger import FileState, Ledger
-from tests.intake.rows import FILE, T0, T1, T2, Version
+from tests.intake.rows import FACTS, FILE, T0, T1, T2, Version
 
 
 def test_the_file_is_for_its_owner_only_and_syncs_every_commit(ledger, tmp_path):
@@ -100,6 +100,42 @@ def test_a_missing_folder_or_ledger_is_a_storage_error(tmp_path):
     (tmp_path / "ledger.sqlite").mkdir()
     with pytest.raises(StorageError, match="cannot be opened"):
         Ledger.open(tmp_path / "ledger.sqlite")
+
+
+def test_nothing_is_committed_behind_a_commit_that_failed(ledger, tmp_path):
+    class Refusing:
+        """A connection whose next commit meets an error of the disk; it writes down what it is told."""
+
+        def __init__(self, real):
+            self.real, self.refuses, self.said = real, True, []
+
+        def execute(self, statement, *values):
+            self.said.append(statement)
+            if statement == "COMMIT" and self.refuses:
+                self.refuses = False
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+                raise error
+            return self.real.execute(statement, *values)
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+    ledger.observe(FILE, now=T0)
+    log = tmp_path / "ledger.sqlite-wal"
+    ledger._file._connection = refusing = Refusing(ledger._file._connection)
+    before = log.stat().st_size
+    with pytest.raises(StorageError):
+        ledger.advance(FILE, FileState.SETTLED, now=T1)
+    assert ledger.find(FILE).state is FileState.SEEN
+    assert ledger.counts()[FileState.SEEN] == 1
+    refusing.said.clear()
+    assert ledger.advance(FILE, FileState.SETTLED, now=T1).state is FileState.SETTLED
+    assert log.stat().st_size <= before  # begun anew
+    assert refusing.said.index("PRAGMA wal_checkpoint(TRUNCATE)") < refusing.said.index("BEGIN IMMEDIATE")
+    refusing.said.clear()
+    ledger.advance(FILE, FileState.SEALED, now=T1, facts=FACTS)
+    assert "PRAGMA wal_checkpoint(TRUNCATE)" not in refusing.said
 
 
 def test_a_full_disk_is_said_in_plain_words_and_changes_nothing(ledger):
