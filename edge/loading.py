@@ -148,6 +148,8 @@ class Loader:
             result = self._settler.look(listing, self._clock())
             self.next_look = result.next_look
             self._hold(listing, result.settled)
+            idle, waiting = not result.settled, result.waiting
+            del listing, result  # carrying may take hours
             refusal = self._carry_held(stop)
             stuck = self._settler.stuck(self._clock())
             for each in stuck:
@@ -158,7 +160,7 @@ class Loader:
                 self.next_look = self._clock() if refusal is None else self._retry_at()
             self._counts = self._ledger.counts()
         self._say_whether_it_waits(refusal)
-        return not result.settled and not self._held and result.waiting <= len(stuck)
+        return idle and not self._held and waiting <= len(stuck)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -173,17 +175,16 @@ class Loader:
 
     def _hold(self, listing: list[FoundFile], settled: tuple[SettledFile, ...]) -> None:
         """Add what has just settled to what is held; what is gone, or no longer as it was, is the next looks' matter."""
-        there = {(file.relative, file.inode, file.size, file.mtime_ns) for file in listing}
-        inodes = {(file.device, file.inode) for file in listing}
-        held = (*self._held.values(), *settled)
+        listed = {file.relative: file for file in listing}
+        finished = (*self._held.values(), *settled)
+        self._held = {file.relative: file for file in finished if _stands(file, listed.get(file.relative))}
         if self._watcher.complete:
-            for file in held:
+            gone = [file for file in finished if self._held.get(file.relative) is not file]
+            inodes = {(file.device, file.inode) for file in listing} if gone else set()
+            for file in gone:
                 if (file.device, file.inode) not in inodes:
                     # Renamed, it would be listed still. Whoever removed it has to know that nobody else has it.
                     _LOG.error("a finished file was removed before it could be carried")
-        self._held = {
-            file.relative: file for file in held if (file.relative, file.inode, file.size, file.mtime_ns) in there
-        }
 
     def _carry_held(self, stop: threading.Event) -> StorageError | None:
         """Carry every held file, in order, and return what the disk or the machine refused first, if anything.
@@ -375,6 +376,11 @@ class Loader:
             else:
                 _LOG.warning("intake waits: %s (%s); %s", refusal.message, refusal.code, refusal.hint)
         self._refusal = refusal
+
+
+def _stands(file: SettledFile, found: FoundFile | None) -> bool:
+    """Say whether a listing still shows a file as it settled."""
+    return found is not None and (file.inode, file.size, file.mtime_ns) == (found.inode, found.size, found.mtime_ns)
 
 
 def _facts(sealed: Sealed) -> ImageFacts:

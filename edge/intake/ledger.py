@@ -19,8 +19,9 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -48,6 +49,7 @@ _COLUMNS: Final = (
     "capture_source, network, map, domain, first_seen, changed"
 )
 _SAME_FILE: Final = "relative = ? AND inode = ? AND size = ? AND mtime_ns = ?"
+_AT_ONCE: Final = 1000
 _NOT_SYNCED: Final = frozenset({FileState.SETTLED, FileState.OFFERED, FileState.DISPOSED})
 """Steps that may be lost: the file settles, is offered, or is disposed of once more."""
 
@@ -145,17 +147,24 @@ class Ledger:
         Raises:
             StorageError: the disk refused.
         """
+        count = 0
         with self._file.lock:
+            new = self._new(files)
             # Nothing is written, and so nothing synced, while nothing is new.
-            listed = {_identity(file): file for file in files}
-            known = self._file.select_each(f"SELECT 1 FROM files WHERE {_SAME_FILE}", listed)  # noqa: S608 - constants
-            new = {key: file for (key, file), rows in zip(listed.items(), known, strict=True) if not rows}
-            if new:
+            if (first := next(new, None)) is not None:
                 self._tally = None
                 with self._file.transaction() as connection:
-                    for file in new.values():
+                    for file in chain([first], new):
                         self._insert_or_supersede(connection, file, now)
-        return len(new)
+                        count += 1
+        return count
+
+    def _new(self, files: Iterable[FileVersion]) -> Iterator[FileVersion]:
+        """Yield the files that are not in the ledger, and hold few of a listing of 100,000 at a time."""
+        rest = iter(files)
+        while some := {_identity(file): file for file in islice(rest, _AT_ONCE)}:
+            known = self._file.select_each(f"SELECT 1 FROM files WHERE {_SAME_FILE}", some)  # noqa: S608 - constants
+            yield from [file for file, rows in zip(some.values(), known, strict=True) if not rows]
 
     def _insert_or_supersede(self, connection: sqlite3.Connection, file: FileVersion, now: str) -> None:
         earlier = connection.execute(

@@ -23,9 +23,12 @@ _MOST_DOUBLINGS = 16  # beyond this the longest delay holds anyway
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A regular file as a listing shows it at one moment. `relative` is its path below the watched folder."""
+    """A regular file as a listing shows it at one moment. `relative` is its path below the watched folder.
 
-    path: Path
+    `path` is text: one of these is kept for every file of the folder, and a Path is three times as large.
+    """
+
+    path: str
     relative: str
     size: int
     mtime_ns: int
@@ -173,7 +176,7 @@ def _same_content(one: FoundFile | SettledFile, other: FoundFile | SettledFile) 
 
 def _settled(file: FoundFile) -> SettledFile:
     return SettledFile(
-        path=file.path,
+        path=Path(file.path),
         relative=file.relative,
         size=file.size,
         mtime_ns=file.mtime_ns,

@@ -375,7 +375,7 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 
 def _found(entry: os.DirEntry[str], relative: str, details: os.stat_result) -> FoundFile:
     return FoundFile(
-        path=Path(entry.path),
+        path=entry.path,
         relative=relative,
         size=details.st_size,
         mtime_ns=details.st_mtime_ns,

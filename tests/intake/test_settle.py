@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from edge.errors import ChangedWhileRead, EmptyFile, IncompleteFile, SpoolFull
 from edge.intake.settle import FoundFile, Settler
 
-FILE = FoundFile(path=Path("/in/a.png"), relative="a.png", size=10, mtime_ns=5, inode=7, device=1)
+FILE = FoundFile(path="/in/a.png", relative="a.png", size=10, mtime_ns=5, inode=7, device=1)
 YEAR_9999_NS = 253_370_764_800 * 10**9
 
 
@@ -27,7 +27,7 @@ def test_two_looks_an_interval_apart_settle_a_file_once():
     assert (early.settled, early.waiting, early.next_look) == ((), 1, 101.0)
     due = settler.look([FILE], 101.0)
     assert relatives(due) == ["a.png"]
-    assert (due.settled[0].path, due.settled[0].inode, due.settled[0].device) == (FILE.path, 7, 1)
+    assert (due.settled[0].path, due.settled[0].inode, due.settled[0].device) == (Path(FILE.path), 7, 1)
     assert (due.waiting, due.next_look) == (0, None)
     assert settler.look([FILE], 200.0).settled == ()
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ def test_files_from_before_the_start_are_found_by_the_first_wait(folder):
         assert watcher.wait(LONG)
         [file] = watcher.listing()
     details = (folder / "a.png").stat()
-    assert (file.path, file.relative, file.size) == (folder / "a.png", "a.png", 1)
+    assert (file.path, file.relative, file.size) == (str(folder / "a.png"), "a.png", 1)
     assert (file.mtime_ns, file.inode, file.device) == (details.st_mtime_ns, details.st_ino, details.st_dev)
 
 
@@ -101,7 +102,7 @@ def test_any_name_is_listed_and_can_be_opened(watcher, folder, name):
     for parent in (folder, folder / "sub"):
         (parent / os.fsdecode(name)).write_bytes(b"content")
     wait_until(watcher, [os.fsdecode(name), "sub/" + os.fsdecode(name)])
-    assert [file.path.read_bytes() for file in watcher.listing()] == [b"content"] * 2
+    assert [Path(file.path).read_bytes() for file in watcher.listing()] == [b"content"] * 2
 
 
 def test_a_quiet_folder_does_not_wake(by_events):
