@@ -5,20 +5,23 @@ Pure: time, sequence number and all random values are arguments; source and sink
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge import protocol
 from edge.chaos import cipher, keyfile
 from edge.chaos.layout import Layout
+from edge.digest import Digest
 from edge.envelope import keys, metadata, seal, sign, wire
 from edge.envelope.metadata import Metadata
 from edge.errors import ChangedWhileRead, KeyringError, UnreadableFile
 from edge.records import ChaosParameters, CipherImage, Domain, FeatureVector, KeyFileMode, PixelImage, Scan
+
+_HASHED_BESIDE_BYTES: Final = 4 << 20
+"""From this size on hashing in threads of its own pays."""
 
 
 class Source(Protocol):
@@ -103,39 +106,40 @@ def encrypt(
         secret=entropy.secret if key_file is KeyFileMode.COMPACT else None,
     )
     known = metadata.encode(_describe(scan, described, pixels, features))
-    # > cipher image
-    checked = _Checked(source, scan.sha256 if pixels is None else None)
-    image = cipher.encipher(checked, layout, parameters, entropy.secret, prove=True)
-    # > plaintext
-    plaintext, plaintext_bytes = _plaintext(known, image, layout, described, entropy.secret)
-    # > bulk
-    item_2 = seal.header(sender.recipients, entropy.content_key)
-    bulk = seal.seal(
-        plaintext,
-        plaintext_bytes,
-        item_2=item_2,
-        content_key=entropy.content_key,
-        signer_kid=sender.signer.kid,
-        image_id=entropy.image_id,
-    )
-    # > signed envelope
-    body_bytes = seal.body_size(plaintext_bytes)
-    manifest = sign.Manifest(
-        device=sender.device,
-        audience=sender.audience,
-        issued_at=issued_at,
-        image_id=entropy.image_id,
-        sequence=sequence,
-        bulk_bytes=len(item_2) + len(wire.bytes_head(body_bytes)) + body_bytes,
-    )
-    digest = hashlib.sha256()
-    manifest_bytes = sign.manifest_size(manifest, sender.signer)
-    sink.seek(manifest_bytes)
-    for piece in bulk:
-        digest.update(piece)
-        sink.write(piece)
-    checked.verify()
-    signed = sign.read_manifest(sign.sign_manifest(manifest, digest.digest(), sender.signer))
+    beside = layout.size >= _HASHED_BESIDE_BYTES
+    with Digest(beside=beside) as digest, Digest(beside=beside) as plain_digest:
+        # > cipher image
+        checked = _Checked(source, scan.sha256 if pixels is None else None, plain_digest)
+        image = cipher.encipher(checked, layout, parameters, entropy.secret, prove=True)
+        # > plaintext
+        plaintext, plaintext_bytes = _plaintext(known, image, layout, described, entropy.secret)
+        # > bulk
+        item_2 = seal.header(sender.recipients, entropy.content_key)
+        bulk = seal.seal(
+            plaintext,
+            plaintext_bytes,
+            item_2=item_2,
+            content_key=entropy.content_key,
+            signer_kid=sender.signer.kid,
+            image_id=entropy.image_id,
+        )
+        # > signed envelope
+        body_bytes = seal.body_size(plaintext_bytes)
+        manifest = sign.Manifest(
+            device=sender.device,
+            audience=sender.audience,
+            issued_at=issued_at,
+            image_id=entropy.image_id,
+            sequence=sequence,
+            bulk_bytes=len(item_2) + len(wire.bytes_head(body_bytes)) + body_bytes,
+        )
+        manifest_bytes = sign.manifest_size(manifest, sender.signer)
+        sink.seek(manifest_bytes)
+        for piece in bulk:
+            digest.update(piece)
+            sink.write(piece)
+        checked.verify()
+        signed = sign.read_manifest(sign.sign_manifest(manifest, digest.digest(), sender.signer))
     if len(signed.raw) != manifest_bytes:
         raise KeyringError("the signature is not as long as its key says")
     sink.seek(0)
@@ -187,12 +191,14 @@ def _plaintext(
 class _Checked:
     """A source that insists on being, byte for byte, what was hashed before."""
 
-    def __init__(self, source: Source, sha256: bytes | None) -> None:
+    def __init__(self, source: Source, sha256: bytes | None, digest: Digest) -> None:
         self._source = source
         self._sha256 = sha256
-        self._digest = hashlib.sha256()
+        self._digest = digest
 
     def readinto(self, target: memoryview, /) -> int | None:
+        # What was read before may still be hashed, and lie where this goes.
+        self._digest.wait()
         try:
             count = self._source.readinto(target)
         except OSError as error:
