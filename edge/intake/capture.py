@@ -260,7 +260,10 @@ def _value(found: Any, tag: int) -> str:
     """Return an element's first value as text of at most 64 characters, without conversion by pydicom."""
     if tag not in found:
         return ""
-    value = found.get_item(tag).value
+    try:
+        value = found.get_item(tag).value
+    except NotImplementedError:  # a value representation that pydicom does not know
+        return ""
     if isinstance(value, bytes):
         value = value[:64].decode("ascii", "replace")
     return str(value or "")[:64].partition("\\")[0].strip(" \0")
