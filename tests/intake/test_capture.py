@@ -5,40 +5,24 @@ import io
 import json
 import struct
 import zlib
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 
-import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sequence import Sequence
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, MRImageStorage
 
 from edge.errors import IncompleteFile
 from edge.intake.capture import (
     camera_name,
-    dicom_datetime,
-    dicom_moment,
     exif_moment,
     plausible,
     read_embedded,
     read_sidecar,
 )
-from edge.intake.formats import HEAD_BYTES, Format, identify
+from edge.intake.formats import Format
 from edge.records import CaptureSource as Source
-
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-
-
-def _zone(hours):
-    return timezone(timedelta(hours=hours))
-
-
-def _read(data, now=NOW):
-    return read_embedded(io.BytesIO(data), len(data), identify(data[:HEAD_BYTES]), now=now)
-
+from tests.intake.capturing import NOW, read, zone
 
 # --- EXIF text ------------------------------------------------------------------------------------------------------
 
@@ -49,7 +33,7 @@ def _read(data, now=NOW):
         ("2008:07:26 09:54:34", datetime(2008, 7, 26, 9, 54, 34)),
         ("2004:09:04 19:52:06\0", datetime(2004, 9, 4, 19, 52, 6)),
         ("  2004-09-04 19:52:06  ", datetime(2004, 9, 4, 19, 52, 6)),
-        ("2015-06-29T18:19:12+01:00", datetime(2015, 6, 29, 18, 19, 12, tzinfo=_zone(1))),
+        ("2015-06-29T18:19:12+01:00", datetime(2015, 6, 29, 18, 19, 12, tzinfo=zone(1))),
         ("2015/06/29 18:19:12", datetime(2015, 6, 29, 18, 19, 12)),
         ("2015.06.29 18:19:12Z", datetime(2015, 6, 29, 18, 19, 12, tzinfo=UTC)),
         ("2015:06:29 18:19:12" + "\xff" * 4000, datetime(2015, 6, 29, 18, 19, 12)),
@@ -81,9 +65,9 @@ def test_sub_seconds_are_a_fraction(fraction, microseconds):
 @pytest.mark.parametrize(
     ("offset", "zone"),
     [
-        ("+02:00", _zone(2)),
-        ("-04:30", _zone(-4.5)),
-        ("+14:00", _zone(14)),
+        ("+02:00", zone(2)),
+        ("-04:30", zone(-4.5)),
+        ("+14:00", zone(14)),
         ("+15:00", None),
         ("", None),
         ("   :  ", None),
@@ -104,46 +88,6 @@ def test_every_plausible_time_is_read_back(moment):
     text, fraction = moment.strftime("%Y:%m:%d %H:%M:%S"), f"{moment.microsecond:06}"
     if moment.year >= 1980:
         assert exif_moment(text, fraction, "", NOW) == moment
-
-
-# --- DICOM values ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("date", "time", "zone", "moment", "notes"),
-    [
-        ("19970430", "112936", "-0500", datetime(1997, 4, 30, 11, 29, 36, tzinfo=_zone(-5)), ()),
-        ("1993.02.24", "17:58:00", "", datetime(1993, 2, 24, 17, 58), ()),
-        ("20061219", "110930.671", "", datetime(2006, 12, 19, 11, 9, 30, 671000), ()),
-        ("19950501", "162253.7700", "", datetime(1995, 5, 1, 16, 22, 53, 770000), ()),
-        ("20200102", "03", "", datetime(2020, 1, 2, 3), ()),
-        ("20200102", "0304", "", datetime(2020, 1, 2, 3, 4), ()),
-        ("20161231", "235960", "", datetime(2016, 12, 31, 23, 59, 59), ()),
-        ("20200102", "", "", datetime(2020, 1, 2), ("capture-time-of-day-missing",)),
-        ("202001", "", "", datetime(2020, 1, 1), ("capture-date-truncated", "capture-time-of-day-missing")),
-        ("", "112936", "", None, ()),
-        ("19010101", "000000", "", None, ()),
-        ("20201301", "000000", "", None, ()),
-        ("20200102", "250000", "", None, ()),
-        ("20990101", "000000", "", None, ()),
-    ],
-)
-def test_dicom_dates_and_times_in_all_their_forms(date, time, zone, moment, notes):
-    assert dicom_moment(date, time, zone, NOW) == (moment, notes)
-
-
-@pytest.mark.parametrize(
-    ("value", "moment"),
-    [
-        ("20120820120804.06", datetime(2012, 8, 20, 12, 8, 4, 60000, tzinfo=_zone(1))),
-        ("20120820120804.06-0500", datetime(2012, 8, 20, 12, 8, 4, 60000, tzinfo=_zone(-5))),
-        ("201208201208+0000", datetime(2012, 8, 20, 12, 8, tzinfo=UTC)),
-        ("20120820", datetime(2012, 8, 20, tzinfo=_zone(1))),
-        ("not a time", None),
-    ],
-)
-def test_a_dicom_datetime_has_a_zone_of_its_own(value, moment):
-    assert dicom_datetime(value, "+0100", NOW)[0] == moment
 
 
 # --- whole files ----------------------------------------------------------------------------------------------------
@@ -176,7 +120,7 @@ REAL = {
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_files_give_the_time_that_is_known_of_them(shared_images, name):
-    found = _read((shared_images / name).read_bytes()).capture
+    found = read((shared_images / name).read_bytes()).capture
     assert (found and (found.moment.isoformat(), found.source)) == REAL[name]
 
 
@@ -191,12 +135,12 @@ def test_real_files_give_the_time_that_is_known_of_them(shared_images, name):
     ],
 )
 def test_camera_and_extent_of_real_files(shared_images, name, camera, extent):
-    found = _read((shared_images / name).read_bytes())
+    found = read((shared_images / name).read_bytes())
     assert (found.camera, (found.width, found.height), found.notes) == (camera, extent, ())
 
 
 def test_an_exif_block_that_nobody_can_read_is_noted(shared_images):
-    assert _read((shared_images / "malformed" / "broken-exif.jpg").read_bytes()).notes == ("exif-unreadable",)
+    assert read((shared_images / "malformed" / "broken-exif.jpg").read_bytes()).notes == ("exif-unreadable",)
 
 
 def _exif(original="2011:02:03 04:05:06", digitized=None, changed=None):
@@ -225,7 +169,7 @@ def test_exif_is_read_from_every_format_that_carries_it(format_):
         tags = TiffImagePlugin.ImageFileDirectory_v2()
         tags[271], tags[272], tags[34665] = "Maker", "Model 1", {36867: "2011:02:03 04:05:06"}
         options = {"tiffinfo": tags}
-    found = _read(_image(format_, **options))
+    found = read(_image(format_, **options))
     assert found.capture.moment == datetime(2011, 2, 3, 4, 5, 6)
     assert found.capture.source is Source.EXIF_ORIGINAL
     assert (found.camera, found.width, found.height) == ("Maker Model 1", 20, 10)
@@ -233,7 +177,7 @@ def test_exif_is_read_from_every_format_that_carries_it(format_):
 
 @pytest.mark.parametrize("format_", ["GIF", "BMP", "JPEG2000"])
 def test_the_extent_is_read_from_formats_without_exif(format_):
-    found = _read(_image(format_))
+    found = read(_image(format_))
     assert (found.capture, found.width, found.height) == (None, 20, 10)
 
 
@@ -246,7 +190,7 @@ def test_original_goes_before_digitized_before_changed():
         (nothing, None, third, 2003, Source.EXIF_DATETIME),
     ]
     for original, digitized, changed, year, source in cases:
-        found = _read(_image("JPEG", exif=_exif(original, digitized, changed))).capture
+        found = read(_image("JPEG", exif=_exif(original, digitized, changed))).capture
         assert (found.moment.year, found.source) == (year, source)
 
 
@@ -259,7 +203,7 @@ def test_several_exif_segments_are_looked_at():
     useless = _segment(b"Exif\0\0" + _exif(original=None).tobytes()[6:])
     xmp = _segment(b"http://ns.adobe.com/xap/1.0/\0<x/>")
     useful = _segment(_exif().tobytes())
-    found = _read(plain[:2] + xmp + useless + useful + plain[2:])
+    found = read(plain[:2] + xmp + useless + useful + plain[2:])
     assert found.capture.source is Source.EXIF_ORIGINAL
 
 
@@ -288,14 +232,14 @@ def test_png_carries_exif_in_many_places(kind):
     }[kind]
     plain = _image("PNG")
     at = len(plain) - 12 if kind == "eXIf last" else 33
-    assert _read(plain[:at] + chunk + plain[at:]).capture.source is Source.EXIF_ORIGINAL
+    assert read(plain[:at] + chunk + plain[at:]).capture.source is Source.EXIF_ORIGINAL
 
 
 def test_a_text_that_inflates_without_end_is_not_inflated():
     packed = zlib.compress(bytes(50 << 20), 9)
     plain = _image("PNG")
     bomb = _chunk(b"zTXt", b"Raw profile type exif\0\0" + packed)
-    assert _read(plain[:33] + bomb + plain[33:]).capture is None
+    assert read(plain[:33] + bomb + plain[33:]).capture is None
 
 
 def test_a_block_that_is_no_tiff_never_names_a_file_to_open(tmp_path):
@@ -304,63 +248,8 @@ def test_a_block_that_is_no_tiff_never_names_a_file_to_open(tmp_path):
     trap.write_bytes(_image("JPEG", exif=_exif()))
     plain = _image("JPEG")
     data = plain[:2] + _segment(b"Exif\0\0" + str(trap).encode()) + plain[2:]
-    assert _read(data).capture is None
-    assert _read(data).notes == ("exif-unreadable",)
-
-
-def _dicom(syntax=ExplicitVRLittleEndian, **values):
-    found = Dataset()
-    found.SOPClassUID, found.SOPInstanceUID = MRImageStorage, "1.2.3"
-    for name, value in values.items():
-        setattr(found, name, value)
-    found.file_meta = FileMetaDataset()
-    found.file_meta.TransferSyntaxUID = syntax
-    target = io.BytesIO()
-    pydicom.dcmwrite(target, found, enforce_file_format=True)
-    return target.getvalue()
-
-
-def test_dicom_times_are_tried_in_their_order():
-    values = {
-        "StudyDate": "20050101",
-        "SeriesDate": "20040101",
-        "ContentDate": "20030101",
-        "AcquisitionDate": "20020101",
-        "AcquisitionDateTime": "20010101101112",
-    }
-    order = [
-        Source.DICOM_ACQUISITION,
-        Source.DICOM_ACQUISITION,
-        Source.DICOM_CONTENT,
-        Source.DICOM_SERIES,
-        Source.DICOM_STUDY,
-    ]
-    for year, source in zip(range(2001, 2006), order, strict=True):
-        found = _read(_dicom(**values)).capture
-        assert (found.moment.year, found.source) == (year, source)
-        values.popitem()
-    assert _read(_dicom()).capture is None
-
-
-def test_an_anonymised_date_does_not_hide_a_usable_one():
-    found = _read(_dicom(AcquisitionDate="19010101", StudyDate="20050607", StudyTime="080910")).capture
-    assert found.moment == datetime(2005, 6, 7, 8, 9, 10)
-
-
-def test_enhanced_images_may_keep_the_time_with_their_frames():
-    content, frame = Dataset(), Dataset()
-    content.FrameAcquisitionDateTime = "20180304050607.5+0100"
-    frame.FrameContentSequence = Sequence([content])
-    data = _dicom(StudyDate="20000101", NumberOfFrames="2", PerFrameFunctionalGroupsSequence=Sequence([frame, frame]))
-    found = _read(data).capture
-    assert found.moment == datetime(2018, 3, 4, 5, 6, 7, 500000, tzinfo=_zone(1))
-    assert found.source is Source.DICOM_ACQUISITION
-
-
-def test_a_deflated_header_is_read():
-    found = _read(_dicom(DeflatedExplicitVRLittleEndian, StudyDate="20050607", Rows=7, Columns=9))
-    assert found.capture.moment.date() == datetime(2005, 6, 7).date()
-    assert (found.width, found.height, found.notes) == (9, 7, ("capture-time-of-day-missing",))
+    assert read(data).capture is None
+    assert read(data).notes == ("exif-unreadable",)
 
 
 @given(st.binary(max_size=300), st.sampled_from([Format.JPEG, Format.PNG, Format.TIFF, Format.DICOM, Format.WEBP]))
@@ -393,7 +282,7 @@ def test_a_side_car_gives_the_time(tmp_path, name, key):
     (tmp_path / name).write_text(json.dumps({"patient": "x", key: "2024-05-06T07:08:09.25+02:00"}))
     found, notes = read_sidecar(tmp_path / "scan.png")
     assert not notes
-    assert found.moment == datetime(2024, 5, 6, 7, 8, 9, 250000, tzinfo=_zone(2))
+    assert found.moment == datetime(2024, 5, 6, 7, 8, 9, 250000, tzinfo=zone(2))
     assert found.source is Source.SIDECAR
 
 
