@@ -19,15 +19,15 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from itertools import chain, islice
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from edge.errors import EdgeError, LedgerCorrupt
 from edge.intake.ledgerfile import LedgerFile, set_aside
+from edge.intake.ledgerreader import SAME_FILE, LedgerReader, identity, listed
 from edge.intake.reserve import Reserve
 from edge.intake.states import (
     CARRIED,
@@ -44,17 +44,13 @@ from edge.intake.states import (
 __all__ = ["FileState", "FileVersion", "ImageFacts", "Ledger", "LedgerEntry", "LedgerEvent"]
 
 _LOG: Final = logging.getLogger(__name__)
-_COLUMNS: Final = (
-    "relative, inode, size, mtime_ns, state, reason, hint, image_id, sequence, sha256, sealed_bytes, captured, "
-    "capture_source, network, map, domain, first_seen, changed"
-)
-_SAME_FILE: Final = "relative = ? AND inode = ? AND size = ? AND mtime_ns = ?"
 _AT_ONCE: Final = 1000
+"""Files of a listing that are looked up at once."""
 _NOT_SYNCED: Final = frozenset({FileState.SETTLED, FileState.OFFERED, FileState.DISPOSED})
 """Steps that may be lost: the file settles, is offered, or is disposed of once more."""
 
 
-class Ledger:
+class Ledger(LedgerReader):
     """The ledger's one door. Threads may share it: one connection, guarded by a lock.
 
     One process writes (the state directory's lock sees to that); others may read at the same time, see
@@ -62,8 +58,8 @@ class Ledger:
     `FoundFile`, a `LedgerEntry`, an origin of the spool) or an image id in hexadecimal.
     """
 
-    def __init__(self, file: LedgerFile, reserve: Reserve | None = None) -> None:
-        self._file = file
+    def __init__(self, file: LedgerFile, reserve: Reserve) -> None:
+        super().__init__(file)
         self._reserve = reserve
         # Counted along by the one process that writes: counting the rows of 100,000 files for every one of them takes longer
         # than sealing it. None where they must be counted.
@@ -105,23 +101,6 @@ class Ledger:
             set_aside(path)
             return cls.open(path)
 
-    @classmethod
-    def open_read_only(cls, path: Path) -> Self:
-        """Open an existing ledger for reading only, beside a process that writes it; raises as `open`."""
-        return cls(LedgerFile.open_read_only(path))
-
-    def close(self) -> None:
-        """Close the file; closing twice is fine."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     # --- what the folder shows --------------------------------------------------------------------------------------
 
     def observe(self, file: FileVersion, *, now: str) -> LedgerEntry:
@@ -162,13 +141,13 @@ class Ledger:
     def _new(self, files: Iterable[FileVersion]) -> Iterator[FileVersion]:
         """Yield the files that are not in the ledger, and hold few of a listing of 100,000 at a time."""
         rest = iter(files)
-        while some := {_identity(file): file for file in islice(rest, _AT_ONCE)}:
-            known = self._file.select_each(f"SELECT 1 FROM files WHERE {_SAME_FILE}", some)  # noqa: S608 - constants
+        while some := {identity(file): file for file in islice(rest, _AT_ONCE)}:
+            known = self._file.select_each(f"SELECT 1 FROM files WHERE {SAME_FILE}", some)  # noqa: S608 - constants
             yield from [file for file, rows in zip(some.values(), known, strict=True) if not rows]
 
     def _insert_or_supersede(self, connection: sqlite3.Connection, file: FileVersion, now: str) -> None:
         earlier = connection.execute(
-            f"SELECT id, state FROM files WHERE relative = ? AND (state IN {_listed(SUPERSEDED)} "  # noqa: S608
+            f"SELECT id, state FROM files WHERE relative = ? AND (state IN {listed(SUPERSEDED)} "  # noqa: S608
             "OR state = ? AND reason = ?)",
             (os.fsencode(file.relative), FileState.QUARANTINED, UNREADABLE),
         ).fetchall()
@@ -176,7 +155,7 @@ class Ledger:
             cursor = connection.execute(
                 "INSERT INTO files (relative, inode, size, mtime_ns, state, first_seen, changed) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*_identity(file), FileState.SEEN, now, now),
+                (*identity(file), FileState.SEEN, now, now),
             )
             self._enter(connection, cursor.lastrowid, FileState.SEEN, now=now)
             return
@@ -201,7 +180,7 @@ class Ledger:
         Raises:
             StorageError: the disk refused.
         """
-        states = _listed((FileState.SEEN, FileState.STUCK))
+        states = listed((FileState.SEEN, FileState.STUCK))
         with self._file.lock:
             rows = self._file.select(f"SELECT id, relative FROM files WHERE state IN {states}")  # noqa: S608 - constants
             gone = [(row,) for row, relative in rows if os.fsdecode(relative) not in present]
@@ -225,7 +204,7 @@ class Ledger:
             if own is not None and own.state in CARRIED:
                 return own if own.sha256 == sha256 else None
             known = self._file.select(
-                f"SELECT id FROM files WHERE relative = ? AND sha256 = ? AND state IN {_listed(CARRIED)} "  # noqa: S608
+                f"SELECT id FROM files WHERE relative = ? AND sha256 = ? AND state IN {listed(CARRIED)} "  # noqa: S608
                 "ORDER BY id DESC LIMIT 1",
                 (os.fsencode(file.relative), sha256),
             )
@@ -380,8 +359,7 @@ class Ledger:
                 [(value,)] = connection.execute(
                     "UPDATE counters SET value = value + 1 WHERE name = 'sequence' RETURNING value"
                 ).fetchall()
-            if self._reserve is not None:
-                self._reserve.cover(int(value))
+            self._reserve.cover(int(value))
         return int(value)
 
     def raise_sequence(self, at_least: int) -> None:
@@ -393,92 +371,14 @@ class Ledger:
         with self._file.transaction() as connection:
             _raise_sequence(connection, at_least)
 
-    # --- questions --------------------------------------------------------------------------------------------------
-
-    def find(self, file: FileVersion) -> LedgerEntry | None:
-        """Return the row of exactly this content of this file."""
-        found = self._entries(f"WHERE {_where(file)}", _values(file))
-        return found[0] if found else None
-
-    def by_image(self, image_id: str) -> LedgerEntry | None:
-        """Return the row of an image, by its id in hexadecimal."""
-        found = self._entries("WHERE image_id = ?", (image_id,))
-        return found[0] if found else None
-
-    def knows(self, sha256: bytes) -> bool:
-        """Say whether any file was sealed with this content."""
-        return bool(self._file.select("SELECT 1 FROM files WHERE sha256 = ? LIMIT 1", (sha256,)))
-
-    def by_hash(self, sha256: bytes) -> tuple[LedgerEntry, ...]:
-        """Return the rows of every file that was sealed with this content, oldest first."""
-        return self._entries("WHERE sha256 = ? ORDER BY id", (sha256,))
-
-    def entries(self, states: Collection[FileState] = (), *, limit: int | None = None) -> tuple[LedgerEntry, ...]:
-        """Return the rows in these states (in any, if none is named), in the order in which they were first seen.
-
-        That is the order of their numbers: the times are those of a clock that may have been years off.
-        """
-        where = f"WHERE state IN {_listed(states)} " if states else ""
-        return self._entries(where + "ORDER BY id LIMIT ?", (-1 if limit is None else limit,))
+    # --- counts -----------------------------------------------------------------------------------------------------
 
     def counts(self) -> dict[FileState, int]:
         """Return how many files are in each state; together they are all files the device accounts for."""
         with self._file.lock:
-            if self._tally is not None:
-                return dict(self._tally)
-            counts = dict.fromkeys(FileState, 0)
-            rows = self._file.select("SELECT state, count(*) FROM files GROUP BY state")
-            counts.update({FileState(state): number for state, number in rows})
-            if self._reserve is not None:  # this is the process that writes
-                self._tally = dict(counts)
-        return counts
-
-    def history(self, key: FileVersion | str) -> tuple[LedgerEvent, ...]:
-        """Return the states that a file went through, oldest first; empty for an unknown one."""
-        with self._file.lock:
-            rows = self._file.select(
-                "SELECT state, reason, at FROM events WHERE file = ? ORDER BY rowid", (self._row_id(key),)
-            )
-        return tuple(LedgerEvent(FileState(state), reason, at) for state, reason, at in rows)
-
-    def _row_id(self, key: FileVersion | str) -> int | None:
-        found = self._file.select(f"SELECT id FROM files WHERE {_where(key)}", _values(key))  # noqa: S608 - constants
-        return int(found[0][0]) if found else None
-
-    def _known(self, key: FileVersion | str) -> tuple[int, LedgerEntry]:
-        """Return the number of a row, and the row.
-
-        Raises:
-            EdgeError: there is none.
-        """
-        found = self._file.select(f"SELECT id, {_COLUMNS} FROM files WHERE {_where(key)}", _values(key))  # noqa: S608
-        if not found:
-            raise EdgeError("the ledger does not know this file")
-        row, *columns = found[0]
-        return row, LedgerEntry.of_row(columns)
-
-    def _entry(self, row: int) -> LedgerEntry:
-        return self._entries("WHERE id = ?", (row,))[0]
-
-    def _entries(self, rest: str, values: tuple[object, ...]) -> tuple[LedgerEntry, ...]:
-        rows = self._file.select(f"SELECT {_COLUMNS} FROM files {rest}", values)  # noqa: S608 - constants
-        return tuple(LedgerEntry.of_row(row) for row in rows)
-
-
-def _where(key: FileVersion | str) -> str:
-    return "image_id = ?" if isinstance(key, str) else _SAME_FILE
-
-
-def _values(key: FileVersion | str) -> tuple[object, ...]:
-    return (key,) if isinstance(key, str) else _identity(key)
-
-
-def _identity(file: FileVersion) -> tuple[bytes, str, int, str]:
-    return os.fsencode(file.relative), str(file.inode), file.size, str(file.mtime_ns)
-
-
-def _listed(states: Iterable[FileState]) -> str:
-    return "(" + ", ".join(f"'{FileState(state)}'" for state in states) + ")"
+            if self._tally is None:
+                self._tally = super().counts()
+            return dict(self._tally)
 
 
 def _raise_sequence(connection: sqlite3.Connection, at_least: int) -> None:

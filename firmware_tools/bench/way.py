@@ -11,6 +11,7 @@ from typing import Final
 
 from edge.config import DeviceConfig
 from edge.intake.ledger import FileState, Ledger, LedgerEntry
+from edge.intake.ledgerreader import LedgerReader
 from firmware_tools.bench import bare
 from firmware_tools.bench.cipher import sized
 from firmware_tools.bench.figures import CPU_TIME, SYNCED, Figure, Limit, skipped
@@ -216,7 +217,7 @@ def measure_latency(plan: Plan, folder: Path) -> Iterator[Figure]:
 class _Way:
     """When one image was due (its settle interval was over), taken in, sealed and receipted: seconds since 1970."""
 
-    def __init__(self, ledger: Ledger, entry: LedgerEntry, settle: float) -> None:
+    def __init__(self, ledger: LedgerReader, entry: LedgerEntry, settle: float) -> None:
         at = {
             event.state: datetime.fromisoformat(event.at).timestamp() for event in ledger.history(entry.image_id or "")
         }
