@@ -106,35 +106,35 @@ def encrypt(
         secret=entropy.secret if key_file is KeyFileMode.COMPACT else None,
     )
     known = metadata.encode(_describe(scan, described, pixels, features))
-    beside = layout.size >= _HASHED_BESIDE_BYTES
-    with Digest(beside=beside) as digest, Digest(beside=beside) as plain_digest:
-        # > cipher image
-        checked = _Checked(source, scan.sha256 if pixels is None else None, plain_digest)
-        image = cipher.encipher(checked, layout, parameters, entropy.secret, prove=True)
-        # > plaintext
-        plaintext, plaintext_bytes = _plaintext(known, image, layout, described, entropy.secret)
-        # > bulk
-        item_2 = seal.header(sender.recipients, entropy.content_key)
-        bulk = seal.seal(
-            plaintext,
-            plaintext_bytes,
-            item_2=item_2,
-            content_key=entropy.content_key,
-            signer_kid=sender.signer.kid,
-            image_id=entropy.image_id,
-        )
-        # > signed envelope
-        body_bytes = seal.body_size(plaintext_bytes)
-        manifest = sign.Manifest(
-            device=sender.device,
-            audience=sender.audience,
-            issued_at=issued_at,
-            image_id=entropy.image_id,
-            sequence=sequence,
-            bulk_bytes=len(item_2) + len(wire.bytes_head(body_bytes)) + body_bytes,
-        )
-        manifest_bytes = sign.manifest_size(manifest, sender.signer)
-        sink.seek(manifest_bytes)
+    digest, plain_digest = (Digest(beside=layout.size >= _HASHED_BESIDE_BYTES) for _ in range(2))
+    # > cipher image
+    checked = _Checked(source, scan.sha256 if pixels is None else None, plain_digest)
+    image = cipher.encipher(checked, layout, parameters, entropy.secret, prove=True)
+    # > plaintext
+    plaintext, plaintext_bytes = _plaintext(known, image, layout, described, entropy.secret)
+    # > bulk
+    item_2 = seal.header(sender.recipients, entropy.content_key)
+    bulk = seal.seal(
+        plaintext,
+        plaintext_bytes,
+        item_2=item_2,
+        content_key=entropy.content_key,
+        signer_kid=sender.signer.kid,
+        image_id=entropy.image_id,
+    )
+    # > signed envelope
+    body_bytes = seal.body_size(plaintext_bytes)
+    manifest = sign.Manifest(
+        device=sender.device,
+        audience=sender.audience,
+        issued_at=issued_at,
+        image_id=entropy.image_id,
+        sequence=sequence,
+        bulk_bytes=len(item_2) + len(wire.bytes_head(body_bytes)) + body_bytes,
+    )
+    manifest_bytes = sign.manifest_size(manifest, sender.signer)
+    sink.seek(manifest_bytes)
+    with digest, plain_digest:
         for piece in bulk:
             digest.update(piece)
             sink.write(piece)
