@@ -226,8 +226,8 @@ class Loader:
 
     def _is_still_wanted(self, file: SettledFile, reading: _Reading) -> bool:
         """Say whether what was begun at the look before serves at this one: the file stands as it was, and no error came."""
-        failed = reading is not None and reading.done() and reading.exception() is not None
-        return self._held.get(file.relative) == file and not failed
+        goes_on = reading is not None and not (reading.done() and reading.exception())
+        return goes_on and self._held.get(file.relative) == file
 
     def _begin(self, file: SettledFile, *, incomplete: bool = False) -> _Reading:
         """Begin to read a file that is to be carried; what keeps it from that is raised by the future."""
