@@ -304,7 +304,7 @@ def _table(journeys: list[_Journey], identical: list[bool]) -> str:
                 sealed.scan.capture.source.value,
                 parameters.network.value if parameters.network else parameters.origin,
                 parameters.map.value,
-                " ".join(f"{value:.7g}" for value in parameters.values),
+                " ".join(f"{value:.10g}" for value in parameters.values),
                 human_bytes(sealed.envelope.manifest.bulk_bytes + len(sealed.envelope.raw)),
                 human_milliseconds(1000 * sealed.times.model),
                 human_milliseconds(1000 * sealed.times.seal),
