@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -71,3 +74,8 @@ def test_an_escape_is_seen_as_one() -> None:
     for data in (b"a", b"b"):
         with pytest.raises((AssertionError, KeyError)):
             door.knock(data)
+
+
+def test_the_fuzzer_runs_where_pytest_is_not_installed() -> None:
+    program = "import sys; sys.modules['pytest'] = None; import tests.fuzz.run, tests.fuzz.doors"
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).resolve().parents[2], check=True)
