@@ -291,8 +291,7 @@ class Loader:
         entry = self._ledger.find(file)
         if known is not None or (entry is not None and entry.unread):
             self._ledger.advance(file, FileState.SEEN, now=self._timestamp())
-        self._ledger.advance(file, FileState.SETTLED, now=self._timestamp())
-        sequence = self._ledger.next_sequence(durable=False)
+        sequence = self._ledger.begin_sealing(file, now=self._timestamp())
         sealed: list[Sealed] = []
 
         def write(sink: BinaryIO) -> SignedEnvelope:

@@ -19,8 +19,9 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final, Self
@@ -28,10 +29,9 @@ from typing import Final, Self
 from edge.errors import EdgeError, LedgerCorrupt
 from edge.intake.ledgerfile import LedgerFile, set_aside
 from edge.intake.ledgerreader import SAME_FILE, LedgerReader, identity, listed
-from edge.intake.reserve import Reserve
+from edge.intake.sequence import SequenceNumbers
 from edge.intake.states import (
     CARRIED,
-    STEPS,
     SUPERSEDED,
     UNREADABLE,
     FileState,
@@ -50,6 +50,18 @@ _NOT_SYNCED: Final = frozenset({FileState.SETTLED, FileState.OFFERED, FileState.
 """Steps that may be lost: the file settles, is offered, or is disposed of once more."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The steps that one row is to take, none where it is there already."""
+
+    row: int
+    before: LedgerEntry
+    states: tuple[FileState, ...]
+    reason: str
+    hint: str
+    facts: ImageFacts | None
+
+
 class Ledger(LedgerReader):
     """The ledger's one door. Threads may share it: one connection, guarded by a lock.
 
@@ -58,9 +70,9 @@ class Ledger(LedgerReader):
     `FoundFile`, a `LedgerEntry`, an origin of the spool) or an image id in hexadecimal.
     """
 
-    def __init__(self, file: LedgerFile, reserve: Reserve) -> None:
+    def __init__(self, file: LedgerFile, numbers: SequenceNumbers) -> None:
         super().__init__(file)
-        self._reserve = reserve
+        self._numbers = numbers
         # Counted along by the one process that writes: counting the rows of 100,000 files for every one of them takes longer
         # than sealing it. None where they must be counted.
         self._tally: dict[FileState, int] | None = None
@@ -76,15 +88,10 @@ class Ledger(LedgerReader):
         """
         file = LedgerFile.open(path)
         try:
-            reserve = Reserve(path.with_name("sequence"))
-            ledger = cls(file, reserve)
-            above = reserve.lost_above(file.select("SELECT value FROM counters WHERE name = 'sequence'")[0][0])
-            if above is not None:
-                ledger.raise_sequence(above)
+            return cls(file, SequenceNumbers(file, path.with_name("sequence")))
         except BaseException:
             file.close()
             raise
-        return ledger
 
     @classmethod
     def open_or_begin_anew(cls, path: Path) -> Self:
@@ -220,13 +227,13 @@ class Ledger(LedgerReader):
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def advance(
-        self, key: FileVersion | str, state: FileState, *, now: str, facts: ImageFacts | None = None
+        self, key: FileVersion | str, *states: FileState, now: str, facts: ImageFacts | None = None
     ) -> LedgerEntry:
-        """Take the step to `state` and return the row. Already being there is no error: a step may be repeated.
+        """Take the step to a state, or to one after another, and return the row. Being there already is no error.
 
         Args:
             key: the file, or the image id.
-            state: the state to enter; the side states have methods of their own.
+            states: the states to enter, all in one transaction; the side states have methods of their own.
             now: UTC, ISO 8601.
             facts: what the image is, required for the step to sealed.
 
@@ -234,56 +241,94 @@ class Ledger(LedgerReader):
             EdgeError: the ledger does not know the file, or no such step leads from its state.
             StorageError: the disk refused.
         """
-        if state in {FileState.QUARANTINED, FileState.IGNORED, FileState.STUCK}:
-            raise EdgeError(f"a file is {state} for a reason, and none is given")
-        return self._step(key, state, now=now, facts=facts)
+        return self.advance_all([(key, facts)], *states, now=now)[0]
+
+    def advance_all(
+        self, files: Sequence[tuple[FileVersion | str, ImageFacts | None]], *states: FileState, now: str
+    ) -> list[LedgerEntry]:
+        """Take the same steps with several files, each with its facts, as `advance` does with one: with all, or none."""
+        for state in states:
+            if state in {FileState.QUARANTINED, FileState.IGNORED, FileState.STUCK}:
+                raise EdgeError(f"a file is {state} for a reason, and none is given")
+        with self._file.lock:
+            return self._take([self._steps(key, *states, facts=facts) for key, facts in files], now)
+
+    def begin_sealing(self, file: FileVersion, *, now: str) -> int:
+        """Record that a file has settled, and return the number of the image that is made of it: the next, never reused.
+
+        A power cut may take both back: nobody hears of the image before it is in the spool and its step to sealed is
+        recorded, both of which make the number durable.
+
+        Raises:
+            EdgeError, StorageError: as `advance`.
+        """
+        numbers: list[int] = []
+        with self._file.lock:
+            steps = self._steps(file, FileState.SETTLED)
+            self._take([steps], now, also=lambda connection: numbers.append(self._numbers.take(connection)))
+            self._numbers.cover(numbers[0])
+        return numbers[0]
 
     def quarantine(self, key: FileVersion | str, *, reason: str, now: str, hint: str = "") -> LedgerEntry:
         """Set a file aside that can never be delivered as it is. `reason` is an error's code; raises as `advance`."""
-        return self._step(key, FileState.QUARANTINED, now=now, reason=reason, hint=hint)
+        return self._set_aside(key, FileState.QUARANTINED, reason=reason, now=now, hint=hint)
 
     def ignore(self, key: FileVersion | str, *, reason: str, now: str, hint: str = "") -> LedgerEntry:
         """Leave a file alone that is no image to carry. `reason` is a code; raises as `advance`."""
-        return self._step(key, FileState.IGNORED, now=now, reason=reason, hint=hint)
+        return self._set_aside(key, FileState.IGNORED, reason=reason, now=now, hint=hint)
 
     def stuck(self, key: FileVersion | str, *, reason: str, now: str, hint: str = "") -> LedgerEntry:
         """Report a file that stays empty or incomplete. `reason` is an error's code; raises as `advance`."""
-        return self._step(key, FileState.STUCK, now=now, reason=reason, hint=hint)
+        return self._set_aside(key, FileState.STUCK, reason=reason, now=now, hint=hint)
 
-    def _step(
+    def _set_aside(self, key: FileVersion | str, state: FileState, *, reason: str, now: str, hint: str) -> LedgerEntry:
+        with self._file.lock:
+            return self._take([self._steps(key, state, reason=reason, hint=hint)], now)[0]
+
+    def _steps(
         self,
         key: FileVersion | str,
-        state: FileState,
-        *,
-        now: str,
+        *states: FileState,
         reason: str = "",
         hint: str = "",
         facts: ImageFacts | None = None,
-    ) -> LedgerEntry:
-        with self._file.lock:
-            row, before = self._known(key)
-            if facts is not None and before.image_id not in {None, facts.image_id}:
-                raise EdgeError("the file has another image already")
-            if before.state is state and before.reason == reason:
-                return before
-            if before.state is not state and state not in STEPS[before.state]:
-                raise EdgeError(f"no step leads from {before.state} to {state}")
-            if before.state is FileState.QUARANTINED and state is FileState.SEEN and self._has_newer(row, before):
-                raise EdgeError("the file has newer content by now", hint="that is carried; this cannot be read again")
-            if state is FileState.SEALED and facts is None and before.image_id is None:
-                raise EdgeError("a file without an image cannot be sealed")
-            tally, self._tally = self._tally, None
-            with self._file.transaction(durable=state not in _NOT_SYNCED) as connection:
-                if state is FileState.SEEN:
-                    self._write_facts(connection, row, None)
-                if facts is not None:
-                    self._write_facts(connection, row, facts)
-                self._enter(connection, row, state, now=now, reason=reason, hint=hint)
-            if tally is not None:
-                tally[before.state] -= 1
-                tally[state] += 1
-            self._tally = tally
-            return self._entry(row)
+    ) -> _Steps:
+        """Insist that a file may go to these states; those that it has passed already are left out."""
+        row, before = self._known(key)
+        if facts is not None and before.image_id not in {None, facts.image_id}:
+            raise EdgeError("the file has another image already")
+        states = before.steps_to(states, reason)
+        if (before.state, *states[:1]) == (FileState.QUARANTINED, FileState.SEEN) and self._has_newer(row, before):
+            raise EdgeError("the file has newer content by now", hint="that is carried; this cannot be read again")
+        if FileState.SEALED in states and facts is None and before.image_id is None:
+            raise EdgeError("a file without an image cannot be sealed")
+        return _Steps(row, before, states, reason, hint, facts)
+
+    def _take(
+        self, files: Sequence[_Steps], now: str, *, also: Callable[[sqlite3.Connection], None] | None = None
+    ) -> list[LedgerEntry]:
+        """Take the steps of several files in one transaction, do `also` what is to be done in it, and return the rows."""
+        taken = [state for steps in files for state in steps.states]
+        if not taken and also is None:
+            return [steps.before for steps in files]
+        tally, self._tally = self._tally, None
+        with self._file.transaction(durable=not _NOT_SYNCED.issuperset(taken)) as connection:
+            for steps in files:
+                if FileState.SEEN in steps.states:
+                    self._write_facts(connection, steps.row, None)
+                if steps.states and steps.facts is not None:
+                    self._write_facts(connection, steps.row, steps.facts)
+                for state in steps.states:
+                    self._enter(connection, steps.row, state, now=now, reason=steps.reason, hint=steps.hint)
+            if also is not None:
+                also(connection)
+            entries = [self._entry(steps.row) for steps in files]
+        if tally is not None:
+            for steps in files:
+                tally[steps.before.state] -= 1
+                tally[(steps.before.state, *steps.states)[-1]] += 1
+        self._tally = tally
+        return entries
 
     def _has_newer(self, row: int, entry: LedgerEntry) -> bool:
         path = os.fsencode(entry.relative)
@@ -340,36 +385,20 @@ class Ledger(LedgerReader):
                     raise EdgeError("a row of the ledger vanished between two statements")
                 self._write_facts(connection, row, facts)
                 self._enter(connection, row, FileState.SEALED, now=now)
-                _raise_sequence(connection, sequence)
+                self._numbers.pass_over(connection, sequence)
             return self._entry(row)
 
-    # --- sequence numbers -------------------------------------------------------------------------------------------
-
-    def next_sequence(self, *, durable: bool = True) -> int:
+    def next_sequence(self) -> int:
         """Return the next sequence number of this device, from 1; it is durable before it is returned, never reused.
-
-        With `durable` false a power cut may take it back: for an image that nobody hears of before it is in the spool and
-        its step to sealed is recorded, both of which make the number durable.
 
         Raises:
             StorageError: the disk refused.
         """
         with self._file.lock:
-            with self._file.transaction(durable=durable) as connection:
-                [(value,)] = connection.execute(
-                    "UPDATE counters SET value = value + 1 WHERE name = 'sequence' RETURNING value"
-                ).fetchall()
-            self._reserve.cover(int(value))
-        return int(value)
-
-    def raise_sequence(self, at_least: int) -> None:
-        """Make sure that the next sequence number is above `at_least`, e.g. after the ledger was rebuilt.
-
-        Raises:
-            StorageError: the disk refused.
-        """
-        with self._file.transaction() as connection:
-            _raise_sequence(connection, at_least)
+            with self._file.transaction() as connection:
+                number = self._numbers.take(connection)
+            self._numbers.cover(number)
+        return number
 
     # --- counts -----------------------------------------------------------------------------------------------------
 
@@ -379,7 +408,3 @@ class Ledger(LedgerReader):
             if self._tally is None:
                 self._tally = super().counts()
             return dict(self._tally)
-
-
-def _raise_sequence(connection: sqlite3.Connection, at_least: int) -> None:
-    connection.execute("UPDATE counters SET value = max(value, ?) WHERE name = 'sequence'", (at_least,))

@@ -75,6 +75,7 @@ class LedgerFile:
         self._connection = connection
         self._path = path
         self._doubtful = False
+        self._syncs: bool | None = None
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -95,7 +96,7 @@ class LedgerFile:
                 raise LedgerCorrupt("the ledger is damaged", hint=_REBUILD)
             version = file._check_schema()
             file._connection.execute("PRAGMA journal_mode = WAL").fetchall()
-            file._connection.execute("PRAGMA synchronous = FULL")
+            file._sync_commits(True)
             file._connection.execute("PRAGMA foreign_keys = ON")
             if version == 0:
                 file._create_schema()
@@ -164,7 +165,8 @@ class LedgerFile:
         Raises:
             StorageError: the disk refused; nothing has changed.
         """
-        with self.lock, _in_plain_words(self._path), self._synced(durable):
+        with self.lock, _in_plain_words(self._path):
+            self._sync_commits(durable)
             self._leave_doubtful_log()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -187,17 +189,12 @@ class LedgerFile:
             [(was_busy, *_)] = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._doubtful = bool(was_busy)
 
-    @contextmanager
-    def _synced(self, durable: bool) -> Iterator[None]:
-        if durable:
-            yield
-            return
-        try:
+    def _sync_commits(self, durable: bool) -> None:
+        """Have the next commits synced, or not."""
+        if durable is not self._syncs:
             # In WAL mode, NORMAL leaves out the sync of a commit and nothing else.
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            yield
-        finally:
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._syncs = durable
 
     def select(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
         """Return all rows of a query.

@@ -9,8 +9,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Final, Protocol, Self
 
+from edge.errors import EdgeError
 from edge.records import CaptureTime
 
 
@@ -153,6 +155,19 @@ class LedgerEntry:
     def lost(self) -> bool:
         """Whether the spool has lost the sealed image, so that it must be sealed once more."""
         return self.state is FileState.QUARANTINED and self.reason in (MISSING_FROM_SPOOL, DAMAGED_IN_SPOOL)
+
+    def steps_to(self, states: tuple[FileState, ...], reason: str) -> tuple[FileState, ...]:
+        """Return which of these states, to be entered one after another, are still to be entered.
+
+        Raises:
+            EdgeError: no such steps lead from here.
+        """
+        if self.state in states and self.reason == reason:
+            states = states[states.index(self.state) + 1 :]
+        for here, there in pairwise((self.state, *states)):
+            if here is not there and there not in STEPS[here]:
+                raise EdgeError(f"no step leads from {here} to {there}")
+        return states
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> Self:

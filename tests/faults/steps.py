@@ -19,7 +19,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -281,9 +280,9 @@ def _call_site() -> str:
         module = frame.f_globals.get("__name__", "")
         if module.startswith("edge."):
             name = f"{module.removeprefix('edge.')}.{frame.f_code.co_qualname}".replace(".<locals>", "")
-            state = frame.f_locals.get("state")
-            if module == "edge.intake.ledger" and isinstance(state, StrEnum):
-                name += f"({state})"
+            states = frame.f_locals.get("states")
+            if module == "edge.intake.ledger" and states:
+                name += f"({', '.join(states)})"
             if not module.startswith(_DOORS):
                 return f"{name} > {door}" if door else name
             door = name

@@ -227,8 +227,12 @@ def test_sequence_numbers_are_never_used_twice(tmp_path):
         assert [ledger.next_sequence() for _ in range(3)] == [1, 2, 3]
     with Ledger.open(path) as ledger:
         assert ledger.next_sequence() == 4
-        ledger.raise_sequence(100)
-        ledger.raise_sequence(50)
+        ledger.observe(FILE, now=T0)
+        assert ledger.begin_sealing(FILE, now=T1) == 5
+        assert ledger.find(FILE).state is FileState.SETTLED
+        assert ledger.begin_sealing(FILE, now=T1) == 6  # it was not sealed after all: another image, another number
+        for number, file in ((100, Version("b")), (50, Version("c"))):
+            ledger.restore(file, image_id=f"{number:032x}", sequence=number, sha256=bytes(32), sealed_bytes=1, now=T1)
         assert ledger.next_sequence() == 101
 
 
@@ -272,14 +276,21 @@ def test_a_crash_between_spool_and_ledger_is_mended_by_the_spool(ledger):
 
 
 def test_only_the_steps_that_may_be_lost_are_not_synced(ledger):
-    said = []
-    ledger._file._connection.set_trace_callback(said.append)
+    level, commits = ["FULL"], []
+
+    def hear(said):
+        if said.startswith("PRAGMA synchronous = "):
+            level[0] = said.rpartition(" ")[2]
+        if said == "COMMIT":
+            commits.append(level[0])
+
+    ledger._file._connection.set_trace_callback(hear)
 
     def is_synced(act, *values, **options):
-        said.clear()
+        commits.clear()
         act(*values, **options)
-        assert said.count("COMMIT") == 1
-        return "PRAGMA synchronous = NORMAL" not in said
+        assert len(commits) == 1
+        return commits == ["FULL"]
 
     assert is_synced(ledger.observe, FILE, now=T0)
     synced = [
@@ -289,8 +300,42 @@ def test_only_the_steps_that_may_be_lost_are_not_synced(ledger):
     ]
     assert synced == [FileState.SEALED, FileState.RECEIPTED]
     assert is_synced(ledger.next_sequence)
-    assert not is_synced(ledger.next_sequence, durable=False)
-    assert ledger._file.select("PRAGMA synchronous") == [(2,)]
+    other = Version("b")
+    assert is_synced(ledger.observe, other, now=T0)
+    assert not is_synced(ledger.begin_sealing, other, now=T0)
+    assert is_synced(ledger.advance, other, FileState.SEALED, now=T0, facts=replace(FACTS, image_id="f" * 32))
+    assert is_synced(ledger.advance, other, FileState.RECEIPTED, FileState.DISPOSED, now=T0)
+
+
+def test_steps_of_one_file_are_taken_at_once_and_those_behind_it_left_out(ledger):
+    bring_to(ledger, FileState.OFFERED)
+    entry = ledger.advance(FACTS.image_id, FileState.RECEIPTED, FileState.DISPOSED, now=T2)
+    assert (entry.state, entry.changed) == (FileState.DISPOSED, T2)
+    assert [event.state for event in ledger.history(FILE)][-3:] == [*PROGRESS[-3:]]
+    assert ledger.advance(FILE, FileState.RECEIPTED, FileState.DISPOSED, now=T2) == entry
+    assert len(ledger.history(FILE)) == 1 + len(PROGRESS)
+    with pytest.raises(EdgeError, match="from disposed to offered"):
+        ledger.advance(FILE, FileState.OFFERED, FileState.RECEIPTED, now=T2)
+
+
+def test_files_are_sealed_together_all_of_them_or_none(ledger):
+    files = [Version(name) for name in "abc"]
+    facts = [replace(FACTS, image_id=f"{number:032x}", sequence=number) for number in range(3)]
+    for file in files:
+        ledger.observe(file, now=T0)
+    for file in files[:2]:
+        ledger.begin_sealing(file, now=T0)
+    with pytest.raises(EdgeError, match="from seen to sealed"):
+        ledger.advance_all(list(zip(files, facts, strict=True)), FileState.SEALED, now=T1)
+    assert ledger.counts()[FileState.SETTLED] == 2
+    assert [entry.image_id for entry in ledger.entries()] == [None] * 3
+    ledger.begin_sealing(files[2], now=T0)
+    entries = ledger.advance_all(list(zip(files, facts, strict=True)), FileState.SEALED, now=T1)
+    assert [(entry.relative, entry.sequence, entry.state) for entry in entries] == [
+        (name, number, FileState.SEALED) for number, name in enumerate("abc")
+    ]
+    assert list(ledger.entries({FileState.SEALED})) == entries
+    assert ledger.counts()[FileState.SEALED] == 3
 
 
 @settings(max_examples=30)
