@@ -14,7 +14,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +168,7 @@ class Daemon:
             bandwidth=config.transfer.bandwidth,
             clock=clock,
             on_offered=self._offered,
-            on_receipt=self._receipted,
+            on_receipts=self._receipted,
             on_damaged=self._damaged,
         )
         try:
@@ -335,11 +335,13 @@ class Daemon:
         with self._noted():
             self._delivery.offered(image)
 
-    def _receipted(self, image: SpooledImage, receipt: Receipt) -> None:
-        self._wall.confirm(receipt.issued_at)
+    def _receipted(self, receipts: Sequence[tuple[SpooledImage, Receipt]]) -> None:
+        for _, receipt in receipts:
+            self._wall.confirm(receipt.issued_at)
         with self._noted():
-            self._delivery.receipted(image, receipt)
-        self._on_receipt(receipt)
+            self._delivery.receipted(receipts)
+        for _, receipt in receipts:
+            self._on_receipt(receipt)
         if self._loader.holds:
             # There is room now. Otherwise a receipt is no reason to list a folder of thousands of files.
             self._watcher.wake()

@@ -6,7 +6,7 @@ A verified `stored` receipt is the only thing that frees the spool or touches an
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge import durable
@@ -45,6 +45,8 @@ class Delivery:
         self._ledger = ledger
         self._spool = spool
         self._timestamp = timestamp
+        # Where originals are kept, there is nothing to do between the two.
+        self._at_receipt = (FileState.RECEIPTED, *([FileState.DISPOSED] if watch.original == "keep" else []))
         self.originals_wait = False
 
     def offered(self, image: SpooledImage) -> None:
@@ -53,28 +55,46 @@ class Delivery:
         if entry is not None and entry.state is FileState.SEALED:
             self._ledger.advance(image.image_id.hex(), FileState.OFFERED, now=self._timestamp())
 
-    def receipted(self, image: SpooledImage, receipt: Receipt) -> None:
-        """Act on a verified receipt, each step durable before the next: ledger, spool, original, ledger."""
+    def receipted(self, receipts: Sequence[tuple[SpooledImage, Receipt]]) -> None:
+        """Act on verified receipts, on all that came at once, each step durable before the next: ledger, spool, originals.
+
+        Doing it again after an error does what is left.
+
+        Raises:
+            EdgeError: the ledger does not know an image, or has it in a state that no receipt can follow.
+            StorageError: the disk refused.
+        """
+        stored = [image for image, receipt in receipts if receipt.status is ReceiptStatus.STORED]
+        for image, receipt in receipts:
+            if receipt.status is ReceiptStatus.REJECTED:
+                self._rejected(image, receipt)
+            else:
+                _LOG.info("image %s is stored at %s", image.image_id.hex(), receipt.receiver)
+        if not stored:
+            return
+        try:
+            entries = self._record(stored)
+        except StorageError:
+            if not self._spool.exhausted:
+                raise
+            # A full disk would stay full for ever: what the hospital has makes room to record that it has it.
+            self._spool.discard(*stored)
+            entries = self._record(stored)
+        self._spool.discard(*stored)
+        for entry in entries:
+            if entry.state is FileState.RECEIPTED:
+                self._dispose(entry)
+
+    def _record(self, stored: Sequence[SpooledImage]) -> list[LedgerEntry]:
+        names = [(image.image_id.hex(), None) for image in stored]
+        return self._ledger.advance_all(names, *self._at_receipt, now=self._timestamp())
+
+    def _rejected(self, image: SpooledImage, receipt: Receipt) -> None:
         name = image.image_id.hex()
-        if receipt.status is ReceiptStatus.REJECTED:
-            _LOG.error("image %s was rejected by %s: %s", name, receipt.receiver, receipt.reason)
-            hint = (
-                "correct the reason at the receiver, then restart edge-encryptor: it offers rejected images once more"
-            )
-            self._ledger.quarantine(name, reason=f"{_REJECTED}{receipt.reason}", hint=hint, now=self._timestamp())
-            self._spool.quarantine(image)
-        else:
-            _LOG.info("image %s is stored at %s", name, receipt.receiver)
-            try:
-                entry = self._ledger.advance(name, FileState.RECEIPTED, now=self._timestamp())
-            except StorageError:
-                if not self._spool.exhausted:
-                    raise
-                # A full disk would stay full for ever: what the hospital has makes room to record that it has it.
-                self._spool.discard(image)
-                entry = self._ledger.advance(name, FileState.RECEIPTED, now=self._timestamp())
-            self._spool.discard(image)
-            self._dispose(entry)
+        _LOG.error("image %s was rejected by %s: %s", name, receipt.receiver, receipt.reason)
+        hint = "correct the reason at the receiver, then restart edge-encryptor: it offers rejected images once more"
+        self._ledger.quarantine(name, reason=f"{_REJECTED}{receipt.reason}", hint=hint, now=self._timestamp())
+        self._spool.quarantine(image)
 
     def damaged(self, image: SpooledImage) -> None:
         """Set aside an image that the spool no longer holds as it was signed; its original is sealed once more."""

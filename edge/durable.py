@@ -66,6 +66,94 @@ def _in_plain_words() -> Iterator[None]:
         raise storage_error(error) from error
 
 
+class Aside:
+    """A file that is written under a temporary name in the folder where it belongs, and then gets its own name."""
+
+    def __init__(self, path: Path, *, mode: int = 0o600) -> None:
+        """Make it, empty and open for writing in `file`.
+
+        Args:
+            path: the name it is to get; its folder must exist.
+            mode: the permission bits, whatever the umask is.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self.path = path
+        self._at = path.parent / f".edge-{secrets.token_hex(8)}.tmp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _in_plain_words():
+            descriptor = os.open(self._at, flags, mode)
+        self.file: BinaryIO = os.fdopen(descriptor, "wb")
+        try:
+            with _in_plain_words():
+                os.fchmod(descriptor, mode)
+        except BaseException:
+            self.discard()
+            raise
+        _lock(descriptor)
+
+    def begin_to_sync(self) -> None:
+        """Have the disk begin with what was written, and do not wait: what it refuses, `sync` says."""
+        with contextlib.suppress(OSError):
+            self.file.flush()
+            # Linux begins to write out what is dirty, and drops none of it from its cache.
+            os.posix_fadvise(self.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def sync(self) -> None:
+        """Make its content durable, and close it.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with _in_plain_words(), self.file:
+            self.file.flush()
+            # A failed fsync may have dropped the dirty pages; a second one would lie, so the file is given up.
+            os.fsync(self.file.fileno())
+
+    def take_name(self) -> None:
+        """Give it its name, in place of whatever has it; that is durable once the folder is synced.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with _in_plain_words():
+            self._at.replace(self.path)
+        self._at = self.path
+
+    def put_in_place(self, *, overwrite: bool) -> None:
+        """Give it its name, durably; raises as the function of this name."""
+        put_in_place(self._at, self.path, overwrite=overwrite)
+
+    def discard(self) -> None:
+        """Give it up: nothing is left of it."""
+        # What is still to be written out need not be.
+        with contextlib.suppress(OSError):
+            self.file.close()
+        _discard(self._at)
+
+
+@contextmanager
+def aside(path: Path, *, mode: int = 0o600) -> Iterator[Aside]:
+    """Write a file aside in the block, which is to give it its name; it is given up where the block fails.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    new = Aside(path, mode=mode)
+    try:
+        yield new
+    except OSError as error:
+        new.discard()
+        # The block's own errors, e.g. of the file it copies from, pass as they are, unless only a disk says such a thing.
+        if error.errno in _DISK_SAYS:
+            raise storage_error(error) from error
+        raise
+    except BaseException:
+        new.discard()
+        raise
+
+
 @contextmanager
 def atomic_file(path: Path, *, mode: int = 0o600, overwrite: bool) -> Iterator[BinaryIO]:
     """Open a file that appears under `path` whole and durable when the block ends, or not at all.
@@ -79,30 +167,10 @@ def atomic_file(path: Path, *, mode: int = 0o600, overwrite: bool) -> Iterator[B
         FileExistsError: `overwrite` is false and the name is taken.
         StorageError: the disk refused; no temporary is left and an existing file is as it was.
     """
-    temporary = path.parent / f".edge-{secrets.token_hex(8)}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with _in_plain_words():
-        descriptor = os.open(temporary, flags, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            with _in_plain_words():
-                os.fchmod(descriptor, mode)
-            _lock(descriptor)
-            yield file
-            with _in_plain_words():
-                file.flush()
-                # A failed fsync may have dropped the dirty pages; a second one would lie, so the file is given up.
-                os.fsync(descriptor)
-        put_in_place(temporary, path, overwrite=overwrite)
-    except OSError as error:
-        _discard(temporary)
-        # The block's own errors, e.g. of the file it copies from, pass as they are, unless only a disk says such a thing.
-        if error.errno in _DISK_SAYS:
-            raise storage_error(error) from error
-        raise
-    except BaseException:
-        _discard(temporary)
-        raise
+    with aside(path, mode=mode) as new:
+        yield new.file
+        new.sync()
+        new.put_in_place(overwrite=overwrite)
 
 
 def put_in_place(source: Path, path: Path, *, overwrite: bool) -> None:
@@ -223,15 +291,17 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
         fsync_folder(folder.parent)
 
 
-def remove_durably(path: Path) -> None:
-    """Remove a file so that a power cut does not bring it back. One that is gone already is no error.
+def remove_durably(*paths: Path) -> None:
+    """Remove files so that a power cut does not bring them back. One that is gone already is no error.
 
     Raises:
         StorageError: the disk refused.
     """
     with _in_plain_words():
-        path.unlink(missing_ok=True)
-    fsync_folder(path.parent)
+        for path in paths:
+            path.unlink(missing_ok=True)
+    for folder in dict.fromkeys(path.parent for path in paths):
+        fsync_folder(folder)
 
 
 def sweep_temporaries(folder: Path) -> int:

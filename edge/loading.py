@@ -1,6 +1,6 @@
-"""Files in: listing > settle > read > encipher > seal > spool, each step recorded in the ledger.
+"""Files in: listing > settle > hold > carry (`edge.carrying`), and what keeps files from that.
 
-While one file is sealed, the next one is read: that writes nothing, and waits for other things than the disk.
+While one file is sealed, the next ones are read: that writes nothing, and waits for other things than the disk.
 
 The rule kept here: the listing is the truth, whatever events said. A retryable error waits and keeps, any other
 quarantines and goes on; what the disk or the machine refuses is held back, whole, and named in `alarms` until it works
@@ -10,28 +10,22 @@ again. Logs never name a file.
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Final
+from typing import Final
 
-from edge.ahead import Ahead
+from edge.carrying import TOGETHER_BYTES, TOGETHER_MAX, Carrier, Reading
 from edge.config import DeviceConfig
-from edge.encrypt import Entropy
-from edge.envelope.sign import SignedEnvelope
-from edge.errors import EdgeError, FileTooLarge, IncompleteFile, IntakeError, SpoolFull, StorageError, UnreadableFile
-from edge.intake.ledger import FileState, ImageFacts, Ledger, LedgerEntry
-from edge.intake.opening import hash_file
+from edge.errors import EdgeError, IncompleteFile, IntakeError, SpoolFull, StorageError, UnreadableFile
+from edge.intake.ledger import FileState, Ledger, LedgerEntry
 from edge.intake.settle import FoundFile, Settler, StuckFile
 from edge.intake.states import CARRIED, UNREADABLE
 from edge.intake.watch import Watcher
-from edge.intake.worker import FAILURES
 from edge.records import SettledFile
-from edge.sealing import Prepared, Sealed, Sealer
-from edge.spool import Origin, Spool, SpooledImage
+from edge.sealing import Sealed, Sealer
+from edge.spool import Spool, SpooledImage
 
 _LOG = logging.getLogger(__name__)
 _ONCE_STUCK_LOOKS: Final = 4
@@ -39,8 +33,8 @@ _ONCE_STUCK_LOOKS: Final = 4
 _REFUSALS_MAX: Final = 4
 """After so many files in a row that the disk or the machine refused, the others wait for the next look too."""
 
-_BEGUN_MAX: Final = 2
-"""Files that are begun: one that is sealed, and one that is read."""
+_BEGUN_MIN: Final = 2
+"""Files that are begun, however large: one that is sealed, and one that is read. Of small ones, as many as are kept together."""
 
 ALARM_PAUSED: Final = "folder-paused"
 ALARM_PARTLY: Final = "folder-partly-unreadable"
@@ -49,12 +43,8 @@ ALARM_STUCK: Final = "files-stuck"
 ALARM_QUARANTINED: Final = "files-quarantined"
 
 
-_Reading = Future[Prepared | None] | None
-"""What is being learnt of a file; nothing where it is not to be carried, or not any more."""
-
-
 class Loader:
-    """Bring the files of one folder into the spool. One thread uses it, and it has one of its own for reading ahead."""
+    """Bring the files of one folder into the spool. One thread uses it."""
 
     def __init__(
         self,
@@ -73,21 +63,26 @@ class Loader:
     ) -> None:
         self._config = config
         self._watcher = watcher
-        self._sealer = sealer
         self._ledger = ledger
-        self._spool = spool
         self._clock = clock
         self._timestamp = timestamp
         self._on_turn = on_turn
-        self._on_sealed = on_sealed
-        self._on_known = on_known
         stuck_after = config.watch.stuck_after
         if once:
             stuck_after = min(stuck_after, _ONCE_STUCK_LOOKS * config.watch.settle)
         self._settler = Settler(interval=config.watch.settle, stuck_after=stuck_after)
+        self._carrier = Carrier(
+            config=config,
+            sealer=sealer,
+            ledger=ledger,
+            spool=spool,
+            timestamp=timestamp,
+            on_sealed=on_sealed,
+            on_known=on_known,
+            on_error=self._on_error,
+        )
         self._held: dict[str, SettledFile] = {}
-        self._ahead = Ahead("reading")
-        self._begun: deque[tuple[SettledFile, _Reading]] = deque()
+        self._begun: deque[tuple[SettledFile, Reading]] = deque()
         self._again: deque[str] = deque()
         self._refusal: StorageError | None = None
         self._overflows = 0
@@ -98,7 +93,7 @@ class Loader:
 
     def close(self) -> None:
         """Begin no more reading."""
-        self._ahead.close()
+        self._carrier.close()
 
     def look_again(self, relative: str) -> None:
         """Carry the file of this relative path once more, if it is still there. Any thread may call this."""
@@ -192,121 +187,39 @@ class Loader:
         A file that finds no room in the spool is held until a receipt makes some, and so are those that are not
         smaller. One that is refused otherwise goes to the end of the line: were it the cause, the others would starve.
         """
-        refusal: StorageError | None = None
-        too_large: int | None = None
-        refused = 0
+        look = _Look(self._held)
         # Thousands of files take hours to carry: the folder is looked at meanwhile, as often as it is promised.
         listed_again_at = self._clock() + self._config.watch.rescan
         begun = self._begun = deque(each for each in self._begun if self._is_still_wanted(*each))
         going = {file.relative for file, _ in begun}
         files = iter([file for file in self._held.values() if file.relative not in going])
-        while not stop.is_set() and refused < _REFUSALS_MAX and self._clock() < listed_again_at:
-            while len(begun) < _BEGUN_MAX and (file := next(files, None)) is not None:
-                if too_large is None or file.size < too_large:
-                    begun.append((file, self._begin(file)))
-            if not begun:
-                break
-            self._on_turn()
-            file, reading = begun.popleft()
-            try:
-                self._carry(file, reading)
-            except SpoolFull as error:
-                refusal = refusal or error
-                too_large = file.size
-            except StorageError as error:
-                if not error.retryable:
-                    raise
-                refusal = refusal or error
-                refused += 1
-                self._held[file.relative] = self._held.pop(file.relative)
-            else:
-                refused = 0
-                del self._held[file.relative]
-        return refusal
+        try:
+            while not stop.is_set() and look.refused < _REFUSALS_MAX and self._clock() < listed_again_at:
+                while _may_begin(begun) and (file := next(files, None)) is not None:
+                    if look.too_large is None or file.size < look.too_large:
+                        begun.append((file, self._carrier.begin(file)))
+                if not begun:
+                    break
+                self._on_turn()
+                file, reading = begun.popleft()
+                try:
+                    waits = self._carrier.seal(file, reading)
+                except StorageError as error:
+                    look.conclude(file, error)
+                else:
+                    if not waits:
+                        look.conclude(file, None)
+                if self._carrier.full or not (begun and is_read(begun[0][1])):
+                    look.conclude_all(self._carrier.keep())
+            look.conclude_all(self._carrier.keep())
+        finally:
+            self._carrier.give_up()
+        return look.refusal
 
-    def _is_still_wanted(self, file: SettledFile, reading: _Reading) -> bool:
+    def _is_still_wanted(self, file: SettledFile, reading: Reading) -> bool:
         """Say whether what was begun at the look before serves at this one: the file stands as it was, and no error came."""
         goes_on = reading is not None and not (reading.done() and reading.exception())
         return goes_on and self._held.get(file.relative) == file
-
-    def _begin(self, file: SettledFile, *, incomplete: bool = False) -> _Reading:
-        """Begin to read a file that is to be carried; what keeps it from that is raised by the future."""
-        try:
-            entry = self._ledger.observe(file, now=self._timestamp())
-            carried = entry.state in CARRIED and not entry.lost and not entry.unread
-            if carried or (entry.state is FileState.IGNORED and not self._carries_unknown):
-                return None
-            # Before the file is read: nothing else would come of it while there is no room.
-            self._spool.require_room(file.size)
-            return self._ahead.do(lambda: self._read(file, incomplete=incomplete))
-        except Exception as error:  # noqa: BLE001 - raised where the file has its turn, a defect too
-            refused: Future[Prepared | None] = Future()
-            refused.set_exception(error)
-            return refused
-
-    def _read(self, file: SettledFile, *, incomplete: bool) -> Prepared | None:
-        """Learn all that sealing needs to know of a file; None where it is no image to carry. It writes nothing."""
-        inspection = self._sealer.inspect(file, incomplete=incomplete)
-        for failure in FAILURES.intersection(inspection.notes):
-            _LOG.warning("a file is carried without its metadata: %s", failure)
-        if not inspection.known and not self._carries_unknown:
-            return None
-        if file.size > self._config.limits.image_bytes:
-            raise FileTooLarge("the file is over the size limit")
-        sha256, entropy = hash_file(file), Entropy.draw(secrets.token_bytes)
-        # What came back, as it does where a share numbers its files anew, is most likely not sealed once more.
-        return self._sealer.prepare(file, inspection, sha256, entropy, derive=not self._ledger.knows(sha256))
-
-    def _carry(self, file: SettledFile, reading: _Reading) -> None:
-        """Bring one settled file into the spool, or say why not.
-
-        Raises:
-            SpoolFull: there is no room for it now.
-            StorageError: the disk or the machine refuses now.
-        """
-        if reading is None:
-            return
-        try:
-            prepared = reading.result()
-            if prepared is None:
-                self._ledger.ignore(file, reason="unknown-format", now=self._timestamp())
-            else:
-                self._seal(file, prepared)
-        except StorageError:
-            raise
-        except EdgeError as error:
-            self._on_error(file, error)
-        except Exception as error:  # noqa: BLE001 - a defect that one file shows must not keep the others back
-            _LOG.error("a file met a defect: %s", type(error).__name__)
-            self._ledger.quarantine(file, reason="internal-error", now=self._timestamp())
-
-    def _seal(self, file: SettledFile, prepared: Prepared) -> None:
-        sha256, image_id = prepared.scan.sha256, prepared.entropy.image_id
-        known = self._ledger.recognise(file, sha256, now=self._timestamp())
-        if known is not None and not known.lost:
-            self._on_known(known, file)
-            return
-        # The file before it may have taken what room there was when this one was begun.
-        self._spool.require_room(file.size)
-        entry = self._ledger.find(file)
-        if known is not None or (entry is not None and entry.unread):
-            self._ledger.advance(file, FileState.SEEN, now=self._timestamp())
-        sequence = self._ledger.begin_sealing(file, now=self._timestamp())
-        sealed: list[Sealed] = []
-
-        def write(sink: BinaryIO) -> SignedEnvelope:
-            sealed.append(self._sealer.seal(prepared, sink, sequence=sequence))
-            return sealed[0].envelope
-
-        image = self._spool.put(sequence, image_id, Origin.of(file, sha256), write)
-        try:
-            self._ledger.advance(file, FileState.SEALED, now=self._timestamp(), facts=_facts(sealed[0]))
-        except EdgeError:
-            # The file will be sealed once more; nobody has heard of this image, and two of one file must not be kept.
-            self._spool.discard(image)
-            raise
-        _LOG.info("image %s sealed", image_id.hex())
-        self._on_sealed(sealed[0], image)
 
     def _on_error(self, file: SettledFile, error: EdgeError) -> None:
         """Wait and keep, or quarantine and go on."""
@@ -340,15 +253,14 @@ class Loader:
 
     def _carry_incomplete(self, file: SettledFile) -> None:
         try:
-            self._carry(file, self._begin(file, incomplete=True))
+            self._carrier.seal(file, self._carrier.begin(file, incomplete=True))
+            for _, error in self._carrier.keep():
+                if error is not None:
+                    raise error
         except StorageError as error:
             if not error.retryable:
                 raise
             self._settler.defer(file, error, self._clock())
-
-    @property
-    def _carries_unknown(self) -> bool:
-        return self._config.watch.unknown == "carry"
 
     def _say_how_the_folder_is_watched(self) -> None:
         reason = self._watcher.pause_reason
@@ -377,21 +289,54 @@ class Loader:
         self._refusal = refusal
 
 
+class _Look:
+    """What became of the held files that one look carries."""
+
+    def __init__(self, held: dict[str, SettledFile]) -> None:
+        self._held = held
+        self.refusal: StorageError | None = None
+        """What the disk or the machine refused first."""
+        self.too_large: int | None = None
+        """The size of the last file for which the spool had no room."""
+        self.refused = 0
+        """How many files in a row were refused otherwise."""
+
+    def conclude(self, file: SettledFile, error: StorageError | None) -> None:
+        """Hold a file no longer, or go on holding it for what the disk refused.
+
+        Raises:
+            StorageError: it is no use to try again.
+        """
+        if error is None:
+            self.refused = 0
+            del self._held[file.relative]
+            return
+        if not error.retryable:
+            raise error
+        self.refusal = self.refusal or error
+        if isinstance(error, SpoolFull):
+            self.too_large = file.size
+        else:
+            self.refused += 1
+            self._held[file.relative] = self._held.pop(file.relative)
+
+    def conclude_all(self, outcomes: Iterable[tuple[SettledFile, StorageError | None]]) -> None:
+        """Conclude several files; raises as `conclude`."""
+        for file, error in outcomes:
+            self.conclude(file, error)
+
+
+def _may_begin(begun: Collection[tuple[SettledFile, Reading]]) -> bool:
+    """Say whether one more file may be begun."""
+    small = len(begun) < TOGETHER_MAX and sum(file.size for file, _ in begun) < TOGETHER_BYTES
+    return small or len(begun) < _BEGUN_MIN
+
+
+def is_read(reading: Reading) -> bool:
+    """Say whether all is known of a file that sealing needs."""
+    return reading is None or reading.done()
+
+
 def _stands(file: SettledFile, found: FoundFile | None) -> bool:
     """Say whether a listing still shows a file as it settled."""
     return found is not None and (file.inode, file.size, file.mtime_ns) == (found.inode, found.size, found.mtime_ns)
-
-
-def _facts(sealed: Sealed) -> ImageFacts:
-    manifest = sealed.envelope.manifest
-    network = sealed.parameters.network
-    return ImageFacts(
-        image_id=manifest.image_id.hex(),
-        sequence=manifest.sequence,
-        sha256=sealed.scan.sha256,
-        sealed_bytes=len(sealed.envelope.raw) + manifest.bulk_bytes,
-        capture=sealed.scan.capture,
-        network=network.value if network else "",
-        map=sealed.parameters.map.value,
-        domain=sealed.domain.value,
-    )

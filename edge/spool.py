@@ -1,9 +1,10 @@
 """The device's only queue: one sealed file an image, kept until a verified receipt frees it.
 
-    write the origin aside > write the sealed image aside > fsync > rename > fsync the folder > (ledger)
+    write image and origin aside > fsync both > name the origin > fsync the folder > name the image > again > (ledger)
 
-Beside each `<sequence>-<image id>.sealed` stands an `.origin`: which file of the scanner it was made of, so that a lost
-or torn ledger can be rebuilt, and no image is sealed twice after a crash. Nothing is dropped by count, age or retry.
+Images that come close together are synced together. Beside each `<sequence>-<image id>.sealed` stands an `.origin`: which
+file of the scanner it was made of, so that a lost or torn ledger can be rebuilt, and no image is sealed twice after a
+crash. Nothing is dropped by count, age or retry.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -108,6 +109,15 @@ class SpooledImage:
             raise EnvelopeError("a sealed image in the spool is not what was written")
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenImage:
+    """An image that is written into the spool's folder and not kept yet: a crash leaves nothing of it."""
+
+    image: SpooledImage
+    sealed: durable.Aside
+    origin: durable.Aside
+
+
 class Spool:
     """The folder of sealed images. One process owns it (`durable.lock_folder`); its methods may be called by threads."""
 
@@ -136,11 +146,12 @@ class Spool:
         # Counted along: listing a spool of 10,000 images for every new one would take longer than sealing it.
         self._lock = threading.Lock()
         self._used = self.used_bytes()
+        self._unkept = 0
 
-    def put(
+    def write(
         self, sequence: int, image_id: bytes, origin: Origin, write: Callable[[BinaryIO], SignedEnvelope]
-    ) -> SpooledImage:
-        """Let `write` fill a temporary file with a sealed image and keep it durably; on any error nothing is kept.
+    ) -> WrittenImage:
+        """Let `write` fill a temporary file with a sealed image, which is then to be kept; on any error nothing is left.
 
         Raises:
             SpoolFull: there is no room for an image of this size.
@@ -148,18 +159,50 @@ class Spool:
         """
         self.require_room(origin.size)
         path = self._folder / f"{sequence:016d}-{image_id.hex()}.sealed"
-        beside = path.with_suffix(".origin")
-        durable.write_atomically(beside, _encode_origin(origin))
-        try:
-            with durable.atomic_file(path, overwrite=False) as file:
-                envelope = write(file)
-        except BaseException:
-            durable.remove_durably(beside)
-            raise
-        image = SpooledImage(path, sequence, envelope, origin)
+        with durable.aside(path) as sealed, durable.aside(path.with_suffix(".origin")) as beside:
+            beside.file.write(_encode_origin(origin))
+            written = WrittenImage(SpooledImage(path, sequence, write(sealed.file), origin), sealed, beside)
         with self._lock:
-            self._used += image.sealed_bytes
-        return image
+            self._unkept += written.image.sealed_bytes
+        return written
+
+    def keep(self, written: Sequence[WrittenImage]) -> list[SpooledImage | StorageError]:
+        """Keep written images durably, and return for each, in order, the image or what the disk refused.
+
+        Several are synced together: the disk begins with all of them, and the folder is synced for all. Of one that is
+        refused nothing is left.
+        """
+        if len(written) > 1:
+            for each in written:
+                each.sealed.begin_to_sync()
+                each.origin.begin_to_sync()
+        outcomes = [_synced(each) for each in written]
+        try:
+            self._name([each for each, outcome in zip(written, outcomes, strict=True) if outcome is each.image])
+        except StorageError as error:
+            outcomes = [error if isinstance(outcome, SpooledImage) else outcome for outcome in outcomes]
+        self.give_up([each for each, outcome in zip(written, outcomes, strict=True) if outcome is not each.image])
+        with self._lock:
+            kept = sum(outcome.sealed_bytes for outcome in outcomes if isinstance(outcome, SpooledImage))
+            self._unkept -= kept
+            self._used += kept
+        return outcomes
+
+    def _name(self, written: Sequence[WrittenImage]) -> None:
+        # An origin without its image is swept at the next start; an image without its origin would be nobody's.
+        for asides in ([each.origin for each in written], [each.sealed for each in written]):
+            for aside in asides:
+                aside.take_name()
+            if asides:
+                durable.fsync_folder(self._folder)
+
+    def give_up(self, written: Sequence[WrittenImage]) -> None:
+        """Leave nothing of images that are not to be kept."""
+        for each in written:
+            each.sealed.discard()
+            each.origin.discard()
+        with self._lock:
+            self._unkept -= sum(each.image.sealed_bytes for each in written)
 
     def require_room(self, size: int) -> None:
         """Insist that an image of `size` bytes fits.
@@ -178,7 +221,8 @@ class Spool:
             raise SpoolFull("the disk of the spool has less free space than the reserve")
 
     def _exceeds(self, size: int) -> bool:
-        return self._used > 0 and self._used + size > self._max_bytes
+        used = self._used + self._unkept
+        return used > 0 and used + size > self._max_bytes
 
     def used_bytes(self) -> int:
         """Return the bytes of all sealed images, the quarantined ones too.
@@ -218,18 +262,19 @@ class Spool:
                     self._move(path, folder / _QUARANTINE)
         return found
 
-    def discard(self, image: SpooledImage) -> None:
-        """Forget a delivered image. Only a verified `stored` receipt justifies this.
+    def discard(self, *images: SpooledImage) -> None:
+        """Forget delivered images, all at once. Only a verified `stored` receipt for each justifies this.
 
         Raises:
             StorageError: the disk refused.
         """
         with self._lock:
-            durable.remove_durably(image.path)
-            self._used = max(0, self._used - image.sealed_bytes)
+            durable.remove_durably(*(image.path for image in images))
+            self._used = max(0, self._used - sum(image.sealed_bytes for image in images))
         # An origin that a power cut brings back is swept at the next start: this removal needs no sync of its own.
         try:
-            image.path.with_suffix(".origin").unlink(missing_ok=True)
+            for image in images:
+                image.path.with_suffix(".origin").unlink(missing_ok=True)
         except OSError as error:
             raise durable.storage_error(error) from error
 
@@ -273,6 +318,15 @@ class Spool:
                     self._move(beside, other)
                 else:
                     durable.remove_durably(beside)
+
+
+def _synced(written: WrittenImage) -> SpooledImage | StorageError:
+    try:
+        written.sealed.sync()
+        written.origin.sync()
+    except StorageError as error:
+        return error
+    return written.image
 
 
 def _sealed(folder: Path) -> list[Path]:

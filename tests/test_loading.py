@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from edge.carrying import TOGETHER_MAX
 from edge.daemon import Summary
 from edge.deriving import ParameterSource
 from edge.errors import ModelMissing
@@ -16,6 +17,7 @@ from edge.intake.image import Inspection
 from edge.intake.ledger import FileState, FileVersion, Ledger, LedgerEntry
 from edge.records import SettledFile
 from edge.sealing import Sealed
+from edge.spool import Spool, WrittenImage
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import (
     Hospital,
@@ -108,13 +110,13 @@ def test_a_file_that_vanishes_is_forgotten_and_the_others_arrive(
     site.scan("a.png", png("a"))
     gone = site.scan("gone.png", png("gone"))
     with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
-        inspect = daemon._loader._sealer.inspect
+        inspect = daemon._sealer.inspect
 
         def vanish(file: object, **options: object) -> object:
             gone.unlink(missing_ok=True)
             return inspect(file, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(daemon._loader._sealer, "inspect", vanish)
+        monkeypatch.setattr(daemon._sealer, "inspect", vanish)
         summary = daemon.run(stop)
     assert summary == Summary(images=1, arrived=1)
     assert receiving.contents() == [png("a")]
@@ -126,14 +128,14 @@ def run_once_with_a_change(
     """Run a device once, and make a change after its first file was inspected and before it is sealed."""
     changes = [change]
     with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
-        real = daemon._loader._sealer.seal
+        real = daemon._sealer.seal
 
         def seal(*arguments: object, **options: object) -> Sealed:
             if changes:
                 changes.pop()()
             return real(*arguments, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(daemon._loader._sealer, "seal", seal)
+        monkeypatch.setattr(daemon._sealer, "seal", seal)
         summary = daemon.run(stop)
     assert not changes
     return summary
@@ -197,14 +199,14 @@ def test_a_file_that_meets_a_defect_is_listed_and_the_others_arrive(
     site.scan("bad.png", png("bad"))
     site.scan("good.png", png("good"))
     with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
-        inspect = daemon._loader._sealer.inspect
+        inspect = daemon._sealer.inspect
 
         def stumble(file: object, **options: object) -> object:
             if file.relative == "bad.png":  # type: ignore[attr-defined]
                 raise ZeroDivisionError
             return inspect(file, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(daemon._loader._sealer, "inspect", stumble)
+        monkeypatch.setattr(daemon._sealer, "inspect", stumble)
         summary = daemon.run(stop)
     assert summary == Summary(images=2, arrived=1, refused=1)
     assert site.reasons()["bad.png"] == "internal-error"
@@ -219,7 +221,7 @@ def test_a_file_is_read_once_though_looks_at_the_folder_come_between(
         site.scan(name, data)
     read: list[str] = []
     with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
-        sealer = daemon._loader._sealer
+        sealer = daemon._sealer
         inspect, seal = sealer.inspect, sealer.seal
 
         def count(file: SettledFile, **options: bool) -> Inspection:
@@ -235,6 +237,27 @@ def test_a_file_is_read_once_though_looks_at_the_folder_come_between(
         daemon.run(stop)
     assert receiving.contents() == sorted(images.values())
     assert sorted(read) == sorted(images)
+
+
+def test_images_that_are_read_while_the_disk_syncs_are_kept_together(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = {f"{number}.png": png(str(number), 500) for number in range(9)}
+    for name, data in images.items():
+        site.scan(name, data)
+    together: list[int] = []
+    keep = Spool.keep
+
+    def keep_slowly(spool: Spool, written: Sequence[WrittenImage]) -> object:
+        together.append(len(written))
+        time.sleep(0.2)
+        return keep(spool, written)
+
+    monkeypatch.setattr(Spool, "keep", keep_slowly)
+    assert site.run_once(broker) == Summary(images=9, arrived=9)
+    assert receiving.contents() == sorted(images.values())
+    assert sum(together) == 9
+    assert 1 < max(together) <= TOGETHER_MAX
 
 
 def test_a_file_that_meets_a_defect_before_it_is_read_is_listed_and_the_others_arrive(

@@ -15,6 +15,7 @@ from edge.records import SettledFile
 from edge.spool import Origin, Spool
 from tests.envelope import party
 from tests.world import bytes_of, cut, flip, spool_image
+from tests.world.sealed import keep, write_image
 
 PLAIN = bytes_of("plain", 50_000)
 
@@ -52,7 +53,7 @@ def test_an_origin_keeps_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
     origin = Origin.of(file, bytes(32))
     image = spool_image(spool, PLAIN)
     spool.discard(image)
-    spool.put(9, bytes(16), origin, lambda sink: _copy(image.envelope, sink))
+    keep(spool, spool.write(9, bytes(16), origin, lambda sink: _copy(image.envelope, sink)))
     # The file's name says another id than its manifest: it is set aside, not offered.
     assert open_spool(tmp_path).images() == []
     assert [name for name in names(tmp_path) if name.startswith("quarantine/")]
@@ -73,7 +74,7 @@ def test_nothing_is_left_of_an_image_that_could_not_be_written(tmp_path: Path, e
 
     origin = Origin.of(SettledFile(Path("/nowhere"), "a", 5, 1, 1, 1), bytes(32))
     with pytest.raises(type(error)):
-        spool.put(1, bytes(16), origin, write)
+        spool.write(1, bytes(16), origin, write)
     assert names(tmp_path) == []
 
 
@@ -157,6 +158,32 @@ def test_a_full_spool_says_so_and_takes_an_image_again_once_there_is_room(tmp_pa
     assert len(spool.images()) == 2
     spool.discard(images[0])
     spool_image(spool, PLAIN, label="scan-3", sequence=3)
+
+
+def test_what_is_not_kept_yet_takes_room_and_is_not_in_the_spool(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, max_bytes=120_000)
+    written = [write_image(spool, PLAIN, label=f"scan-{number}", sequence=number) for number in (1, 2)]
+    assert spool.images() == []
+    with pytest.raises(SpoolFull):
+        spool.require_room(50_000)
+    spool.give_up(written[:1])
+    spool.require_room(50_000)
+    assert spool.keep(written[1:]) == spool.images() == [written[1].image]
+    with pytest.raises(SpoolFull):
+        spool.require_room(70_000)
+    spool.discard(*spool.images())
+    assert names(tmp_path) == []
+
+
+def test_images_are_discarded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = open_spool(tmp_path)
+    images = [spool_image(spool, PLAIN, label=f"scan-{number}", sequence=number) for number in (1, 2, 3)]
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "fsync_folder", synced.append)
+    spool.discard(*images[:2])
+    assert synced == [tmp_path / "spool"]
+    assert spool.images() == images[2:]
+    assert spool.used_bytes() == images[2].sealed_bytes
 
 
 def test_an_empty_spool_takes_an_image_over_its_limit(tmp_path: Path) -> None:

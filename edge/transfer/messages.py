@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,3 +151,16 @@ def ranges_of(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
 def chunk_count(bulk_bytes: int, chunk_bytes: int) -> int:
     """Return how many chunks a bulk has."""
     return -(-bulk_bytes // chunk_bytes)
+
+
+def life_of_receiver(payload: bytes) -> str:
+    """Return what names one connection of one process of a receiver that is online, "" for any other status."""
+    if len(payload) > protocol.CONTROL_MAX_BYTES:
+        return ""
+    try:
+        status = json.loads(payload)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(status, dict) or status.get("role") != "receiver" or status.get("state") != "online":
+        return ""
+    return f"{status.get('boot')}/{status.get('connection')}"[:64]

@@ -7,11 +7,10 @@ One thread runs it; `add` may be called from others.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -99,7 +98,7 @@ class SendLoop:
         bandwidth: int = 0,
         chance: Callable[[], float] = _CHANCE,
         on_offered: Callable[[SpooledImage], None],
-        on_receipt: Callable[[SpooledImage, Receipt], None],
+        on_receipts: Callable[[Sequence[tuple[SpooledImage, Receipt]]], None],
         on_damaged: Callable[[SpooledImage], None] = lambda _image: None,
     ) -> None:
         """Make the device's end, which offers nothing yet.
@@ -120,7 +119,7 @@ class SendLoop:
             bandwidth: bytes a second that offers and chunks may take, 0 for no cap.
             chance: numbers from 0 to 1, for pauses that do not keep step with those of other devices.
             on_offered: called with each image that has been offered.
-            on_receipt: called with each verified receipt.
+            on_receipts: called with the verified receipts that came at once; called again for each where it fails.
             on_damaged: called with each image that the spool no longer holds as it was signed.
         """
         self._device = device
@@ -137,7 +136,7 @@ class SendLoop:
         self._bandwidth = bandwidth
         self._chance = chance
         self._on_offered = on_offered
-        self._on_receipt = on_receipt
+        self._on_receipts = on_receipts
         self._on_damaged = on_damaged
         self._added: deque[SpooledImage] = deque()
         self._offers = Offers(Line(newest_first=newest_first, urgent=urgent), outstanding)
@@ -234,14 +233,17 @@ class SendLoop:
     # --- messages ---------------------------------------------------------------------------------------------------
 
     def _take_messages(self, timeout: float) -> None:
+        receipts: dict[bytes, tuple[SpooledImage, Receipt]] = {}
         for _ in range(_MESSAGES_MAX):
             message = self._transport.receive(timeout)
             if message is None:
-                return
-            self._take(message)
+                break
+            self._take(message, receipts)
             timeout = 0.0
+        self._conclude(list(receipts.values()))
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message, receipts: dict[bytes, tuple[SpooledImage, Receipt]]) -> None:
+        """Act on a message, or add it to the receipts that are acted on together."""
         identity = self._topics.read_status(message.topic)
         if identity is not None:
             self._on_status(identity, message.payload)
@@ -251,7 +253,8 @@ class SendLoop:
                 case Want() as want:
                     self._on_want(want)
                 case SignedReceipt(raw):
-                    self._on_signed_receipt(raw)
+                    if (verified := self._verified(raw)) is not None:
+                        receipts[verified[0].image_id] = verified
                 case Offer():
                     self.counts.malformed += 1
         except ReceiptError as error:
@@ -261,17 +264,19 @@ class SendLoop:
             self.counts.malformed += 1
             self._log.warning("control message refused: %s", error.code)
         except StorageError as error:
-            # The receipt could not be acted on durably: the image is offered again and the receipt comes again.
-            _LOG.warning("receipt not recorded: %s", error.message)
+            _LOG.warning("spool: %s", error.message)
         except Exception as error:  # noqa: BLE001 - a message from outside must not end the delivery of all images
-            self.counts.faults += 1
-            _LOG.error("a message met a defect: %s", type(error).__name__)
+            self._note_fault(error)
+
+    def _note_fault(self, error: Exception) -> None:
+        self.counts.faults += 1
+        _LOG.error("a message met a defect: %s", type(error).__name__)
 
     def _on_status(self, identity: str, payload: bytes) -> None:
         """Offer at once to a receiver that has just come online; its regular repetitions change nothing."""
         if identity not in self._receiver_ids:
             return
-        life = (identity, _life_of_receiver(payload))
+        life = (identity, messages.life_of_receiver(payload))
         # The receivers of a group have one id and several lives at once.
         if life[1] and life not in self._lives:
             if len(self._lives) >= _LIVES_MAX:
@@ -314,18 +319,41 @@ class SendLoop:
         count = self._transport.in_flight
         return set(list(self._sent)[-count:]) if count else set()
 
-    def _on_signed_receipt(self, raw: bytes) -> None:
+    def _verified(self, raw: bytes) -> tuple[SpooledImage, Receipt] | None:
+        """Return the image that a signed receipt is for, and the receipt; None where it is repeated.
+
+        Raises:
+            ReceiptError: it is not by whom it should be, or for another image under this id.
+        """
         receipt = sign.verify_receipt(raw, receivers=self._receivers, device=self._device)
         image = self._offers.image(receipt.image_id)
         if image is None:
-            return  # a repeated receipt for an image already disposed of
+            return None  # the image is already disposed of
         if receipt.manifest_hash != image.envelope.manifest_hash:
             raise MismatchedReceipt("the receipt is for another image under this id")
         if receipt.receiver != image.envelope.manifest.audience:
             raise MismatchedReceipt("the receipt is by another receiver than the one the image is for")
         self.counts.receipts += 1
-        self._on_receipt(image, receipt)
-        self._offers.remove(receipt.image_id)
+        return image, receipt
+
+    def _conclude(self, receipts: Sequence[tuple[SpooledImage, Receipt]]) -> None:
+        """Act on receipts, and offer their images no more; one by one where that fails, so that each answers for itself."""
+        if not receipts:
+            return
+        try:
+            self._on_receipts(receipts)
+        except Exception as error:  # noqa: BLE001 - as above
+            if len(receipts) > 1:
+                for each in receipts:
+                    self._conclude([each])
+            elif isinstance(error, StorageError):
+                # It could not be acted on durably: the image is offered again, and the receipt comes again.
+                _LOG.warning("receipt not recorded: %s", error.message)
+            else:
+                self._note_fault(error)
+            return
+        for image, _ in receipts:
+            self._offers.remove(image.image_id)
         self._denied_before = self._transport.counts.denied
 
     # --- chunks -----------------------------------------------------------------------------------------------------
@@ -376,16 +404,3 @@ class SendLoop:
         except EnvelopeError:
             self._on_damaged(each.image)
             self._offers.remove(each.image.image_id)
-
-
-def _life_of_receiver(payload: bytes) -> str:
-    """Return what names one connection of one process of a receiver that is online, "" for every other status."""
-    if len(payload) > protocol.CONTROL_MAX_BYTES:
-        return ""
-    try:
-        status = json.loads(payload)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(status, dict) or status.get("role") != "receiver" or status.get("state") != "online":
-        return ""
-    return f"{status.get('boot')}/{status.get('connection')}"[:64]

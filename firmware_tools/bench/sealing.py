@@ -17,6 +17,7 @@ from edge.config import DeviceConfig, ReceiverConfig
 from edge.encrypt import Entropy
 from edge.envelope import sign
 from edge.envelope.sign import SignedEnvelope
+from edge.errors import StorageError
 from edge.intake.opening import hash_file
 from edge.keyring import DeviceKeyring, ReceiverKeyring
 from edge.sealing import inspector_for, sealer_for
@@ -148,7 +149,11 @@ class SealBench:
         def write(sink: BinaryIO) -> SignedEnvelope:
             return self._sealer.seal(prepared, sink, sequence=self._sequence).envelope
 
-        self._image = self._spool.put(self._sequence, entropy.image_id, Origin.of(self._file, sha256), write)
+        written = self._spool.write(self._sequence, entropy.image_id, Origin.of(self._file, sha256), write)
+        [outcome] = self._spool.keep([written])
+        if isinstance(outcome, StorageError):
+            raise outcome
+        self._image = outcome
 
     def open(self) -> None:
         """Open what was sealed into a synced file."""

@@ -15,9 +15,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from edge import loading
 from edge.cli import encryptor, receiver
 from tests.faults.disk import WatchedDisk
 from tests.faults.steps import Fault, Steps
+
+TOGETHER = "TEST_TOGETHER"
+"""With this in its environment a device waits until the next file is read, so that all of them are kept together."""
 
 _PROGRAMS = {"edge-encryptor": encryptor.main, "edge-receiver": receiver.main}
 
@@ -53,6 +57,8 @@ def _child(start: dict[str, Any]) -> None:
             os.dup2(descriptor, target)
         os.environ.clear()
         os.environ.update(start["env"])
+        if TOGETHER in os.environ:
+            loading.is_read = lambda reading: reading is None or reading.exception() is None
         steps = _wrap(start)
         code = _PROGRAMS[start["program"]](start["arguments"])
         if steps is not None:

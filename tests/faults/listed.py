@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,15 @@ def listed() -> list[Listed]:
     """Read the list."""
     rows = [line.split("\t") for line in LIST.read_text().splitlines()]
     return [Listed(end, step, story, int(act), int(times)) for end, step, story, act, times in rows]
+
+
+def together() -> list[Listed]:
+    """Return the steps that a device takes with each of several images, or once for all of them, in the story of that name."""
+    return [
+        replace(each, story="together", times=_TIMES_MAX)
+        for each in listed()
+        if (each.end, each.story) == ("device", "kept") and each.step.startswith(("carrying.", "spool.", "delivery."))
+    ]
 
 
 def write(found: list[Listed], path: Path) -> None:

@@ -281,7 +281,7 @@ def _call_site() -> str:
         if module.startswith("edge."):
             name = f"{module.removeprefix('edge.')}.{frame.f_code.co_qualname}".replace(".<locals>", "")
             states = frame.f_locals.get("states")
-            if module == "edge.intake.ledger" and states:
+            if module == "edge.intake.ledger" and isinstance(states, tuple):
                 name += f"({', '.join(states)})"
             if not module.startswith(_DOORS):
                 return f"{name} > {door}" if door else name

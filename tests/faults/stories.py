@@ -22,6 +22,7 @@ from PIL import Image
 from edge.errors import StorageError
 from edge.intake.ledger import FileState, LedgerEntry
 from tests.faults import disk
+from tests.faults.launcher import TOGETHER
 from tests.faults.stage import PATIENCE_SECONDS, Stage, Started, check, check_tidy
 from tests.faults.steps import Fault
 from tests.world import png, until
@@ -324,5 +325,7 @@ STORIES: Final[Mapping[str, Story]] = {
     "no images": Story(
         {**_ONE, "empty.png": b"", "notes": b"for people"}, (Act(codes=(3,)), Act(_finish)), verdict=_others_held
     ),
+    # Steps of the others once more, in the middle of several images that are kept, and receipted, together.
+    "together": Story({f"{name}.png": png(name) for name in "abc"}, environment=lambda _stage: {TOGETHER: "1"}),
     "litter": Story(_ONE, (Act(_leave_litter), Act(_leave_parts))),
 }

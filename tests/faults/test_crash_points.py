@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.listed import listed
+from tests.faults.listed import listed, together
 from tests.faults.stage import Stage
 from tests.faults.steps import AFTER, BEFORE, Fault
 from tests.faults.stories import STORIES, Strike, play
@@ -14,7 +14,9 @@ from tests.faults.stories import STORIES, Strike, play
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(300)]
 
 _KILLS = [
-    (each.story, Strike(each.end, each.act, fault)) for each in listed() for fault in each.faults((BEFORE, AFTER))
+    (each.story, Strike(each.end, each.act, fault))
+    for each in [*listed(), *together()]
+    for fault in each.faults((BEFORE, AFTER))
 ]
 # Steps of the transfer, at which the broker is killed too.
 _WITH_BROKER = [
@@ -28,7 +30,8 @@ _SOME = _KILLS[:: max(1, len(_KILLS) // 10)]
 
 def _named(kill: tuple[str, Strike]) -> str:
     fault = kill[1].fault
-    return f"{kill[1].end}: {fault.moment} {fault.step} ({fault.nth})"
+    among = ", together" if kill[0] == "together" else ""
+    return f"{kill[1].end}: {fault.moment} {fault.step} ({fault.nth}{among})"
 
 
 def _kill(stage: Stage, story: str, strike: Strike) -> None:

@@ -246,7 +246,7 @@ def enter_device(data: bytes) -> None:
         offer_max=8.0,
         clock=clock,
         on_offered=lambda _image: None,
-        on_receipt=lambda _image, _receipt: None,
+        on_receipts=lambda _receipts: None,
     )
     loop.subscribe()
     transport.start()

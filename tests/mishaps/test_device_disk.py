@@ -66,46 +66,46 @@ def test_a_lost_image_whose_original_is_cut_is_listed_and_stops_nothing(
     assert hospital.contents() == [png("b")]
 
 
-def test_a_file_whose_sealing_the_ledger_cannot_record_is_not_sealed_twice(
+def test_files_whose_sealing_the_ledger_cannot_record_are_not_sealed_twice(
     site: Site, hospital: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Ledger.advance
-    refused: list[FileState] = []
-
-    def advance(ledger: Ledger, key: object, state: FileState, **rest: object) -> object:
-        if state is FileState.SEALED and not refused:
-            refused.append(state)
-            raise StorageError("the disk is full")
-        return real(ledger, key, state, **rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Ledger, "advance", advance)
-    site.scan("a.png", png("a"))
+    refused = refuse_to_record(monkeypatch, FileState.SEALED, times=2)
+    for name in "abc":
+        site.scan(f"{name}.png", png(name))
     with RunningReceiver(hospital, MemoryTransport(broker)):
         assert site.run_once(broker).all_arrived
-    assert refused
-    assert len(hospital.catalogue()) == 1
+    assert len(refused) == 2
+    assert len(hospital.catalogue()) == 3
     assert site.spooled() == []
 
 
 def test_a_receipt_frees_a_full_disk_that_has_no_room_to_record_it(
     site: Site, hospital: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Ledger.advance
-    refused: list[FileState] = []
-
     def full() -> bool:
         return bool(site.spooled())
 
-    def advance(ledger: Ledger, key: object, state: FileState, **rest: object) -> object:
-        if state is FileState.RECEIPTED and full():
-            refused.append(state)
-            raise StorageError("the disk is full")
-        return real(ledger, key, state, **rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Ledger, "advance", advance)
+    refused = refuse_to_record(monkeypatch, FileState.RECEIPTED, where=full)
     monkeypatch.setattr(Spool, "exhausted", property(lambda _spool: full()))
     site.scan("a.png", png("a"))
     with RunningReceiver(hospital, MemoryTransport(broker)):
         assert site.run_once(broker).all_arrived
     assert refused
     assert hospital.contents() == [png("a")]
+
+
+def refuse_to_record(
+    monkeypatch: pytest.MonkeyPatch, refused: FileState, *, times: int = 1000, where: Callable[[], bool] = lambda: True
+) -> list[FileState]:
+    """Let the ledger refuse the step to a state so many times; the list grows with each."""
+    real = Ledger.advance_all
+    refusals: list[FileState] = []
+
+    def advance_all(ledger: Ledger, files: object, *states: FileState, now: str) -> object:
+        if refused in states and len(refusals) < times and where():
+            refusals.append(refused)
+            raise StorageError("the disk is full")
+        return real(ledger, files, *states, now=now)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Ledger, "advance_all", advance_all)
+    return refusals

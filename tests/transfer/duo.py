@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Duo:
         self.sending = sending
         self.chunk_bytes = chunk_bytes
         self.receipts: list[Receipt] = []
+        self.refuse: Callable[[list[SpooledImage]], None] = lambda _images: None
         self.images: list[SpooledImage] = []
         self.device_transport = UnhurriedTransport(broker)
         self.sender = self.start_sender(self.device_transport)
@@ -59,7 +60,7 @@ class Duo:
             offer_max=8.0,
             clock=self.clock,
             on_offered=lambda _image: None,
-            on_receipt=self._on_receipt,
+            on_receipts=self._on_receipts,
             # Pauses as long as they can be: what a test counts must not hang on chance.
             **{"chance": lambda: 1.0, **self.sending},
         )
@@ -88,12 +89,14 @@ class Duo:
         self.sender.add(image)
         return image
 
-    def _on_receipt(self, image: SpooledImage, receipt: Receipt) -> None:
-        self.receipts.append(receipt)
-        if receipt.status is ReceiptStatus.STORED:
-            self.spool.discard(image)
-        else:
-            self.spool.quarantine(image)
+    def _on_receipts(self, receipts: Sequence[tuple[SpooledImage, Receipt]]) -> None:
+        self.refuse([image for image, _ in receipts])
+        for image, receipt in receipts:
+            self.receipts.append(receipt)
+            if receipt.status is ReceiptStatus.STORED:
+                self.spool.discard(image)
+            else:
+                self.spool.quarantine(image)
 
     def step(self, times: int = 1) -> None:
         """Let the device and every receiver do what is there to do, and let a little time go by."""

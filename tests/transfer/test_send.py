@@ -9,13 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from edge.errors import StorageError
 from edge.spool import Spool, SpooledImage
-from edge.transfer.messages import Offer, Topics, Want, decode, encode
+from edge.transfer.messages import Offer, SignedReceipt, Topics, Want, decode, encode
 from edge.transfer.send import ALARM_UNANSWERED, SendLoop
 from edge.transport.base import Message
 from edge.transport.memory import Disorder, MemoryBroker
 from tests.transfer.duo import Duo
-from tests.world import DEVICE, RECEIVER, Clock, Hospital, UnhurriedTransport, bytes_of, device_keyring, spool_image
+from tests.world import (
+    DEVICE,
+    RECEIVER,
+    Clock,
+    Hospital,
+    UnhurriedTransport,
+    bytes_of,
+    device_keyring,
+    receipt_for,
+    spool_image,
+)
 
 HOUR = 3600.0
 
@@ -107,7 +118,7 @@ def test_devices_that_wait_for_one_receiver_do_not_offer_in_step(
             clock=clock,
             chance=chance.random,
             on_offered=lambda _image: None,
-            on_receipt=lambda _image, _receipt: None,
+            on_receipts=lambda _receipts: None,
         )
         loop.add(image)
         transport.start()
@@ -121,6 +132,58 @@ def test_devices_that_wait_for_one_receiver_do_not_offer_in_step(
         clock.tick(0.1)
     assert at_once[0] == devices  # a new image is offered at once
     assert max(at_once[1:]) <= devices / 4
+
+
+# --- receipts -------------------------------------------------------------------------------------------------------
+
+
+def say_receipts(duo: Duo, *images: SpooledImage) -> None:
+    """Let the receiver's receipts for these images come at once."""
+    mouth = UnhurriedTransport(duo.broker)
+    mouth.start()
+    for image in images:
+        mouth.publish(Topics().control(DEVICE), encode(SignedReceipt(receipt_for(image))))
+
+
+def test_receipts_that_come_at_once_are_acted_on_together(tmp_path: Path, broker: MemoryBroker) -> None:
+    duo = Duo(tmp_path, broker)
+    images = [add(duo, f"{name}.png") for name in "abc"]
+    together: list[list[SpooledImage]] = []
+    duo.refuse = together.append
+    duo.step(3)
+    say_receipts(duo, *images, images[0])
+    duo.step()
+    assert together == [images]
+    assert receipted(duo) == ["a.png", "b.png", "c.png"]
+    assert duo.sender.unreceipted == 0
+    assert duo.spool.images() == []
+    duo.close()
+
+
+@pytest.mark.parametrize(("error", "faults"), [(StorageError("the disk is full"), 0), (ZeroDivisionError(), 1)])
+def test_a_receipt_that_cannot_be_acted_on_keeps_no_other_back(
+    tmp_path: Path, broker: MemoryBroker, error: Exception, faults: int
+) -> None:
+    duo = Duo(tmp_path, broker)
+    images = [add(duo, f"{name}.png") for name in "abc"]
+
+    def refuse(of: list[SpooledImage]) -> None:
+        if images[1] in of:
+            raise error
+
+    duo.refuse = refuse
+    duo.step(3)
+    say_receipts(duo, *images)
+    duo.step()
+    assert receipted(duo) == ["a.png", "c.png"]
+    assert duo.sender.unreceipted == 1
+    assert duo.sender.counts.faults == faults
+    duo.refuse = lambda _images: None
+    say_receipts(duo, images[1])
+    duo.step()
+    assert receipted(duo) == ["a.png", "c.png", "b.png"]
+    assert duo.sender.unreceipted == 0
+    duo.close()
 
 
 # --- order ----------------------------------------------------------------------------------------------------------

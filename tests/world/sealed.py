@@ -13,8 +13,9 @@ from edge.chaos.parameters import parameters_from_secret
 from edge.encrypt import Entropy, Sender, encrypt
 from edge.envelope import sign
 from edge.envelope.sign import Receipt, ReceiptStatus, SignedEnvelope
+from edge.errors import StorageError
 from edge.records import KeyFileMode, MapName, SettledFile
-from edge.spool import Origin, Spool, SpooledImage
+from edge.spool import Origin, Spool, SpooledImage, WrittenImage
 from tests.envelope import party
 from tests.world.keyrings import DEVICE, RECEIVER
 
@@ -22,10 +23,17 @@ from tests.world.keyrings import DEVICE, RECEIVER
 def spool_image(
     spool: Spool, plain: bytes, *, label: str = "image", sequence: int = 1, **changes: object
 ) -> SpooledImage:
-    """Put a sealed image into a spool, as the loader does; `changes` are those of `_seal`."""
+    """Put a sealed image into a spool, as the carrier does; `changes` are those of `_seal`."""
+    return keep(spool, write_image(spool, plain, label=label, sequence=sequence, **changes))
+
+
+def write_image(
+    spool: Spool, plain: bytes, *, label: str = "image", sequence: int = 1, **changes: object
+) -> WrittenImage:
+    """Write a sealed image into a spool's folder, and do not keep it."""
     entropy = party.fixed_entropy(label)
     file = SettledFile(Path("/nowhere"), f"{label}.png", len(plain), 1_700_000_000_000_000_000, sequence, 1)
-    return spool.put(
+    return spool.write(
         sequence,
         entropy.image_id,
         Origin.of(file, hashlib.sha256(plain).digest()),
@@ -37,6 +45,14 @@ def spool_image(
             **{"name": f"{label}.png", **changes},  # type: ignore[arg-type]
         ),
     )
+
+
+def keep(spool: Spool, written: WrittenImage) -> SpooledImage:
+    """Keep one written image."""
+    [outcome] = spool.keep([written])
+    if isinstance(outcome, StorageError):
+        raise outcome
+    return outcome
 
 
 def _seal(
