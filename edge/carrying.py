@@ -154,9 +154,6 @@ class Carrier:
             return False
         # The file before it may have taken what room there was when this one was begun.
         self._spool.require_room(file.size)
-        entry = self._ledger.find(file)
-        if known is not None or (entry is not None and entry.unread):
-            self._ledger.advance(file, FileState.SEEN, now=self._timestamp())
         sequence = self._ledger.begin_sealing(file, now=self._timestamp())
         sealed: list[Sealed] = []
 

@@ -45,8 +45,6 @@ class Delivery:
         self._ledger = ledger
         self._spool = spool
         self._timestamp = timestamp
-        # Where originals are kept, there is nothing to do between the two.
-        self._at_receipt = (FileState.RECEIPTED, *([FileState.DISPOSED] if watch.original == "keep" else []))
         self.originals_wait = False
 
     def offered(self, image: SpooledImage) -> None:
@@ -73,21 +71,26 @@ class Delivery:
         if not stored:
             return
         try:
-            entries = self._record(stored)
+            self._record(stored)
         except StorageError:
             if not self._spool.exhausted:
                 raise
             # A full disk would stay full for ever: what the hospital has makes room to record that it has it.
             self._spool.discard(*stored)
-            entries = self._record(stored)
+            self._record(stored)
         self._spool.discard(*stored)
-        for entry in entries:
-            if entry.state is FileState.RECEIPTED:
+        if self._watch.original == "keep":
+            return
+        for image in stored:
+            entry = self._ledger.by_image(image.image_id.hex())
+            if entry is not None and entry.state is FileState.RECEIPTED:
                 self._dispose(entry)
 
-    def _record(self, stored: Sequence[SpooledImage]) -> list[LedgerEntry]:
+    def _record(self, stored: Sequence[SpooledImage]) -> None:
+        # Where originals are kept there is nothing to do with them: they are disposed of with the receipt.
+        states = (FileState.RECEIPTED, *([FileState.DISPOSED] if self._watch.original == "keep" else []))
         names = [(image.image_id.hex(), None) for image in stored]
-        return self._ledger.advance_all(names, *self._at_receipt, now=self._timestamp())
+        self._ledger.advance_all(names, *states, now=self._timestamp())
 
     def _rejected(self, image: SpooledImage, receipt: Receipt) -> None:
         name = image.image_id.hex()

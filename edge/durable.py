@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
@@ -87,7 +88,8 @@ class Aside:
         self.file: BinaryIO = os.fdopen(descriptor, "wb")
         try:
             with _in_plain_words():
-                os.fchmod(descriptor, mode)
+                if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:  # the umask has taken bits from it
+                    os.fchmod(descriptor, mode)
         except BaseException:
             self.discard()
             raise

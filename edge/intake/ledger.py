@@ -241,22 +241,25 @@ class Ledger(LedgerReader):
             EdgeError: the ledger does not know the file, or no such step leads from its state.
             StorageError: the disk refused.
         """
-        return self.advance_all([(key, facts)], *states, now=now)[0]
+        with self._file.lock:
+            self.advance_all([(key, facts)], *states, now=now)
+            return self._known(key)[1]
 
     def advance_all(
         self, files: Sequence[tuple[FileVersion | str, ImageFacts | None]], *states: FileState, now: str
-    ) -> list[LedgerEntry]:
+    ) -> None:
         """Take the same steps with several files, each with its facts, as `advance` does with one: with all, or none."""
         for state in states:
             if state in {FileState.QUARANTINED, FileState.IGNORED, FileState.STUCK}:
                 raise EdgeError(f"a file is {state} for a reason, and none is given")
         with self._file.lock:
-            return self._take([self._steps(key, *states, facts=facts) for key, facts in files], now)
+            self._take([self._steps(*self._known(key), *states, facts=facts) for key, facts in files], now)
 
     def begin_sealing(self, file: FileVersion, *, now: str) -> int:
         """Record that a file has settled, and return the number of the image that is made of it: the next, never reused.
 
-        A power cut may take both back: nobody hears of the image before it is in the spool and its step to sealed is
+        A file whose image the spool has lost, or that can be read at last, begins anew. A power cut may take the number
+        back, and that the file settled: nobody hears of the image before it is in the spool and its step to sealed is
         recorded, both of which make the number durable.
 
         Raises:
@@ -264,7 +267,9 @@ class Ledger(LedgerReader):
         """
         numbers: list[int] = []
         with self._file.lock:
-            steps = self._steps(file, FileState.SETTLED)
+            row, before = self._known(file)
+            anew = [FileState.SEEN] if before.lost or before.unread else []
+            steps = self._steps(row, before, *anew, FileState.SETTLED)
             self._take([steps], now, also=lambda connection: numbers.append(self._numbers.take(connection)))
             self._numbers.cover(numbers[0])
         return numbers[0]
@@ -283,18 +288,20 @@ class Ledger(LedgerReader):
 
     def _set_aside(self, key: FileVersion | str, state: FileState, *, reason: str, now: str, hint: str) -> LedgerEntry:
         with self._file.lock:
-            return self._take([self._steps(key, state, reason=reason, hint=hint)], now)[0]
+            row, before = self._known(key)
+            self._take([self._steps(row, before, state, reason=reason, hint=hint)], now)
+            return self._entry(row)
 
     def _steps(
         self,
-        key: FileVersion | str,
+        row: int,
+        before: LedgerEntry,
         *states: FileState,
         reason: str = "",
         hint: str = "",
         facts: ImageFacts | None = None,
     ) -> _Steps:
         """Insist that a file may go to these states; those that it has passed already are left out."""
-        row, before = self._known(key)
         if facts is not None and before.image_id not in {None, facts.image_id}:
             raise EdgeError("the file has another image already")
         states = before.steps_to(states, reason)
@@ -306,11 +313,11 @@ class Ledger(LedgerReader):
 
     def _take(
         self, files: Sequence[_Steps], now: str, *, also: Callable[[sqlite3.Connection], None] | None = None
-    ) -> list[LedgerEntry]:
-        """Take the steps of several files in one transaction, do `also` what is to be done in it, and return the rows."""
+    ) -> None:
+        """Take the steps of several files, and do `also` what is to be done with them, in one transaction."""
         taken = [state for steps in files for state in steps.states]
         if not taken and also is None:
-            return [steps.before for steps in files]
+            return
         tally, self._tally = self._tally, None
         with self._file.transaction(durable=not _NOT_SYNCED.issuperset(taken)) as connection:
             for steps in files:
@@ -322,13 +329,11 @@ class Ledger(LedgerReader):
                     self._enter(connection, steps.row, state, now=now, reason=steps.reason, hint=steps.hint)
             if also is not None:
                 also(connection)
-            entries = [self._entry(steps.row) for steps in files]
         if tally is not None:
             for steps in files:
                 tally[steps.before.state] -= 1
                 tally[(steps.before.state, *steps.states)[-1]] += 1
         self._tally = tally
-        return entries
 
     def _has_newer(self, row: int, entry: LedgerEntry) -> bool:
         path = os.fsencode(entry.relative)

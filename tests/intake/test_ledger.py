@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge.errors import EdgeError
 from edge.intake.ledger import FileState, Ledger
-from edge.intake.states import STEPS, UNREADABLE
+from edge.intake.states import DAMAGED_IN_SPOOL, MISSING_FROM_SPOOL, STEPS, UNREADABLE
 from tests.intake.rows import FACTS, FILE, PROGRESS, T0, T1, T2, Version, bring_to, step
 
 
@@ -307,6 +307,27 @@ def test_only_the_steps_that_may_be_lost_are_not_synced(ledger):
     assert is_synced(ledger.advance, other, FileState.RECEIPTED, FileState.DISPOSED, now=T0)
 
 
+@pytest.mark.parametrize("reason", [UNREADABLE, MISSING_FROM_SPOOL, DAMAGED_IN_SPOOL])
+def test_what_is_sealed_once_more_begins_anew(ledger, reason):
+    bring_to(ledger, FileState.SEALED if reason != UNREADABLE else FileState.SEEN)
+    ledger.quarantine(FILE, reason=reason, now=T1)
+    assert ledger.begin_sealing(FILE, now=T2) == 1
+    entry = ledger.find(FILE)
+    assert (entry.state, entry.reason, entry.image_id) == (FileState.SETTLED, "", None)
+    assert [event.state for event in ledger.history(FILE)][-3:] == [
+        FileState.QUARANTINED,
+        FileState.SEEN,
+        FileState.SETTLED,
+    ]
+    assert sum(ledger.counts().values()) == ledger.counts()[FileState.SETTLED] == 1
+
+
+def test_what_was_refused_is_not_sealed_once_more(ledger):
+    bring_to(ledger, FileState.QUARANTINED)
+    with pytest.raises(EdgeError, match="from quarantined to settled"):
+        ledger.begin_sealing(FILE, now=T2)
+
+
 def test_steps_of_one_file_are_taken_at_once_and_those_behind_it_left_out(ledger):
     bring_to(ledger, FileState.OFFERED)
     entry = ledger.advance(FACTS.image_id, FileState.RECEIPTED, FileState.DISPOSED, now=T2)
@@ -330,11 +351,10 @@ def test_files_are_sealed_together_all_of_them_or_none(ledger):
     assert ledger.counts()[FileState.SETTLED] == 2
     assert [entry.image_id for entry in ledger.entries()] == [None] * 3
     ledger.begin_sealing(files[2], now=T0)
-    entries = ledger.advance_all(list(zip(files, facts, strict=True)), FileState.SEALED, now=T1)
-    assert [(entry.relative, entry.sequence, entry.state) for entry in entries] == [
-        (name, number, FileState.SEALED) for number, name in enumerate("abc")
+    ledger.advance_all(list(zip(files, facts, strict=True)), FileState.SEALED, now=T1)
+    assert [(entry.relative, entry.sequence, entry.changed) for entry in ledger.entries({FileState.SEALED})] == [
+        (name, number, T1) for number, name in enumerate("abc")
     ]
-    assert list(ledger.entries({FileState.SEALED})) == entries
     assert ledger.counts()[FileState.SEALED] == 3
 
 
