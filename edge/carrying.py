@@ -203,12 +203,13 @@ class Carrier:
         except Exception as error:  # noqa: BLE001 - a defect that one file shows must not keep the others back
             if len(kept) > 1 and not isinstance(error, StorageError):
                 return [outcome for each in kept for outcome in self._record([each])]
+            # The files will be sealed once more; nobody has heard of these images, and two of one file must not be kept.
+            self._spool.discard(*(each.written.image for each in kept))
+            if isinstance(error, StorageError):
+                return [(each.file, error) for each in kept]
             for each in kept:
-                # The file will be sealed once more; nobody has heard of this image, and two of one file must not be kept.
-                self._spool.discard(each.written.image)
-                if not isinstance(error, StorageError):
-                    self._set_aside(each.file, error)
-            return [(each.file, error if isinstance(error, StorageError) else None) for each in kept]
+                self._set_aside(each.file, error)
+            return [(each.file, None) for each in kept]
         return [(each.file, self._announce(each)) for each in kept]
 
     def _announce(self, kept: _Waiting) -> StorageError | None:

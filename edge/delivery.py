@@ -125,6 +125,15 @@ class Delivery:
         spooled = {image.image_id.hex(): image for image in self._spool.images()}
         for name, image in spooled.items():
             origin = image.origin
+            recorded = self._ledger.find(origin)
+            if (
+                recorded is not None
+                and recorded.image_id != name
+                and (recorded.image_id in spooled or _has_arrived(recorded))
+            ):
+                # The disk refused to record this one and then to remove it, and its file was sealed once more.
+                self._spool.discard(image)
+                continue
             entry = self._ledger.restore(
                 origin,
                 image_id=name,
@@ -139,7 +148,7 @@ class Delivery:
                 waiting.append(image)
             elif entry.state is FileState.QUARANTINED:
                 self._spool.quarantine(image)
-            elif entry.state in (FileState.RECEIPTED, FileState.DISPOSED):
+            elif _has_arrived(entry):
                 self._spool.discard(image)
         for entry in self._ledger.entries({FileState.SEALED, FileState.OFFERED, FileState.RECEIPTED}):
             if entry.state is FileState.RECEIPTED:
@@ -240,6 +249,10 @@ class Delivery:
             self.originals_wait = True
             return False
         return True
+
+
+def _has_arrived(entry: LedgerEntry) -> bool:
+    return entry.state in (FileState.RECEIPTED, FileState.DISPOSED)
 
 
 def _was_rejected(entry: LedgerEntry) -> bool:

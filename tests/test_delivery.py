@@ -11,7 +11,7 @@ import pytest
 from edge import durable
 from edge.daemon import Summary
 from edge.intake.ledger import FileState
-from edge.spool import SpooledImage
+from edge.spool import Spool, SpooledImage
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import (
     Hospital,
@@ -21,6 +21,7 @@ from tests.world import (
     connected,
     png,
     receiver_keyring,
+    spool_image,
     until,
 )
 
@@ -119,8 +120,6 @@ def test_a_rejected_image_is_offered_once_more_though_its_taking_back_was_interr
     with RunningReceiver(hospital, MemoryTransport(broker)):
         assert site.run_once(broker) == Summary(images=1, refused=1)
     hospital.keyring = enrolled
-    from edge.spool import Spool
-
     with monkeypatch.context() as patch:
 
         def then_cut(spool: Spool, image: SpooledImage) -> None:
@@ -151,6 +150,27 @@ def test_a_rejected_image_is_not_forgotten_with_a_lost_ledger(
         assert site.run_once(broker) == Summary(images=1, arrived=1)
     assert hospital.contents() == [png("a")]
     assert site.quarantined() == []
+
+
+@pytest.mark.parametrize("first_is_there", [True, False])
+def test_of_two_images_of_one_file_one_is_delivered(
+    site: Site, hospital: Hospital, broker: MemoryBroker, first_is_there: bool
+) -> None:
+    path = site.scan("a.png", png("a"))
+    site.run_until_offered(broker)
+    path.unlink()
+    [first] = site.spooled()
+    spool = Spool(site.state / "spool", max_bytes=1 << 30, reserve_bytes=0)
+    second = spool_image(spool, png("a"), label="a", sequence=2).path
+    second.with_suffix(".origin").write_bytes(first.with_suffix(".origin").read_bytes())
+    if not first_is_there:
+        first.unlink()
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker) == Summary(images=1, arrived=1)
+    assert hospital.contents() == [png("a")]
+    assert site.spooled() == []
+    [row] = hospital.catalogue()
+    assert row.image_id in (first if first_is_there else second).name
 
 
 def test_a_damaged_ledger_is_rebuilt_from_the_spool(site: Site, hospital: Hospital, broker: MemoryBroker) -> None:
@@ -222,7 +242,6 @@ def _cut_the_power_after(patch: pytest.MonkeyPatch, step: str) -> None:
     """End the daemon right after this step became durable."""
     from edge import delivery
     from edge.intake.ledger import Ledger
-    from edge.spool import Spool
 
     owner, name = {
         "put": (Spool, "keep"),
