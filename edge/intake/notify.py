@@ -27,6 +27,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 from watchdog.utils import BaseThread
 
 # Contents that other machines, or another kernel, change without an event here.
@@ -51,16 +52,21 @@ class Events:
     """One life of a watchdog observer over one folder and its sub-folders.
 
     Raises:
-        OSError: the kernel gives no watch (ENOSPC, EMFILE) or the folder has gone.
+        OSError: the kernel gives no watch (ENOSPC, EMFILE) or no thread (EAGAIN), or the folder has gone.
     """
 
     def __init__(self, folder: Path, *, on_event: Callable[[], None], on_overflow: Callable[[], None]) -> None:
         threads, queues = set(threading.enumerate()), _inotify_queues()
-        self._observer = Observer()
         self._log = _WatchdogLog(on_overflow)
+        self._observer: BaseObserver | None = None
         try:
+            self._observer = Observer()
             self._observer.schedule(_Hint(on_event), os.fspath(folder), recursive=True, event_filter=_HINTS)
             self._observer.start()
+        except RuntimeError as error:
+            # What `threading` says instead of the kernel's EAGAIN.
+            self.close()
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
         except BaseException:
             self.close()
             raise
@@ -83,9 +89,10 @@ class Events:
 
     def close(self) -> None:
         """Stop the threads and wait for their end."""
-        self._observer.stop()
-        if self._observer.is_alive():
-            self._observer.join()
+        if self._observer is not None:
+            self._observer.stop()
+            if self._observer.is_alive():
+                self._observer.join()
         self._log.remove()
 
 
@@ -166,4 +173,6 @@ def why_no_events(error: OSError) -> str:
         return NO_WATCHES_LEFT
     if error.errno == errno.EMFILE:
         return _NO_INSTANCES_LEFT
+    if error.errno == errno.EAGAIN:
+        return "no thread can be started"
     return f"the kernel gives no events ({errno.errorcode.get(error.errno or 0, 'no error number')})"

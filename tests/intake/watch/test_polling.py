@@ -1,8 +1,10 @@
 """Where events cannot be relied on, the folder is polled and the reason told."""
 
 import errno
+import threading
 
 import pytest
+from watchdog.utils import BaseThread
 
 from edge.intake import notify, watch
 from edge.intake.notify import filesystem_type
@@ -23,6 +25,35 @@ def test_without_inotify_the_folder_is_polled_and_the_reason_told(folder, monkey
         assert words in watcher.reason
         (folder / "a.png").write_bytes(b"x")
         wait_until(watcher, ["a.png"])
+
+
+@pytest.mark.parametrize("spare", range(3))
+def test_where_no_thread_can_be_started_the_folder_is_polled_until_one_can(folder, monkeypatch, spare):
+    monkeypatch.setattr(watch, "_RETRY", 0.05)
+    before = set(threading.enumerate())
+    real, started = threading.Thread.start, []
+
+    def start(thread):
+        if isinstance(thread, BaseThread):
+            if len(started) == spare:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+        real(thread)
+
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", start)
+        with Watcher(folder, poll_interval=0.05) as watcher:
+            assert watcher.degraded
+            assert watcher.how == "polling every 0.05 s: no thread can be started"
+            for thread in started:
+                thread.join(LONG)
+            assert set(threading.enumerate()) == before
+            (folder / "a.png").write_bytes(b"x")
+            wait_until(watcher, ["a.png"])
+            short.undo()
+            while watcher.degraded:
+                assert watcher.wait(LONG)
+            assert watcher.how == "events"
 
 
 def test_events_are_asked_for_again_where_the_kernel_had_none(folder, monkeypatch):
