@@ -84,6 +84,7 @@ class Carrier:
         self._on_error = on_error
         self._ahead = Ahead("reading")
         self._waiting: list[_Waiting] = []
+        self._most = 1
 
     def close(self) -> None:
         """Begin no more reading, and leave nothing of what was not kept."""
@@ -176,14 +177,15 @@ class Carrier:
 
     @property
     def full(self) -> bool:
-        """Whether so much waits to be kept that waiting for more gains nothing."""
-        return len(self._waiting) >= TOGETHER_MAX or sum(each.file.size for each in self._waiting) >= TOGETHER_BYTES
+        """Whether so much waits to be kept that no more should: of many images that come at once, the first go on at once."""
+        return len(self._waiting) >= self._most or sum(each.file.size for each in self._waiting) >= TOGETHER_BYTES
 
     def keep(self) -> list[tuple[SettledFile, StorageError | None]]:
         """Keep what waits, and return each file with what the disk refused, if anything: it has to be carried once more."""
         if not self._waiting:
             return []
         waiting, self._waiting = self._waiting, []
+        self._most = min(2 * len(waiting), TOGETHER_MAX)
         outcomes = self._spool.keep([each.written for each in waiting])
         kept: list[_Waiting] = []
         refused: list[tuple[SettledFile, StorageError | None]] = []

@@ -112,14 +112,25 @@ def test_images_that_are_kept_together_share_the_syncs_of_the_folder_and_of_the_
     assert len(way.kept()) == 5
 
 
-def test_so_many_images_are_kept_together_and_no_more(way: Way) -> None:
-    names = [f"{number}.png" for number in range(TOGETHER_MAX)]
-    way.seal(*names[:-1])
-    assert not way.carrier.full
-    way.seal(names[-1])
-    assert way.carrier.full
+def test_more_and_more_images_are_kept_together_up_to_a_bound(way: Way) -> None:
+    names = iter(f"{number}.png" for number in range(100))
+    for together in (1, 2, 4, 8, 8, 8):
+        assert together <= TOGETHER_MAX
+        for _ in range(together):
+            assert not way.carrier.full
+            way.seal(next(names))
+        assert way.carrier.full
+        way.carrier.keep()
+    # What comes alone is kept alone.
+    way.seal(next(names))
     way.carrier.keep()
-    assert not way.carrier.full
+    way.seal(next(names), next(names))
+    assert way.carrier.full
+
+
+def test_large_images_are_kept_alone(way: Way) -> None:
+    way.seal("0.png", "1.png", "2.png")
+    way.carrier.keep()
     file = settled(way.site, "large.pnm", b"P5 4096 1024 255\n" + bytes_of("large", 4 << 20))
     assert way.carrier.seal(file, way.carrier.begin(file))
     assert way.carrier.full
