@@ -151,7 +151,7 @@ def test_two_receivers_of_a_group_share_the_images(duo: Duo, tmp_path: Path) -> 
 
     duo.deliver_all()
 
-    stored = [path.read_bytes() for path in store.rglob("*") if path.is_file()]
+    stored = [path.read_bytes() for path in store.glob("[!.]*/**/*") if path.is_file()]
     assert sorted(stored) == sorted(plains)
     assert all(hospital.catalogue() for hospital in hospitals)
 
