@@ -12,8 +12,8 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from io import BufferedRandom
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, Final
 
 from edge import durable
@@ -26,6 +26,7 @@ from edge.names import harmless_name, numbered
 _INCOMING: Final = ".incoming"
 _LOCK: Final = "lock"
 _SIDE: Final = "side"
+_SCRATCH_IN_MEMORY_BYTES: Final = 1 << 20
 _SIDE_NAME: Final = re.compile(r"[^a-z0-9-]")
 
 
@@ -143,14 +144,14 @@ class Archive:
                 continue  # another receiver of the group has removed it meanwhile
 
     @contextmanager
-    def scratch(self, folder: Path) -> Iterator[BufferedRandom]:
-        """Open an empty file in a folder of `incoming`, for reading and writing.
+    def scratch(self, folder: Path) -> Iterator[SpooledTemporaryFile[bytes]]:
+        """Open an empty file for reading and writing, in memory until it grows, then without a name in `folder`.
 
         Raises:
             StorageError: the disk refused.
         """
         try:
-            with (folder / "scratch").open("x+b") as file:
+            with SpooledTemporaryFile(_SCRATCH_IN_MEMORY_BYTES, dir=str(folder)) as file:
                 yield file
         except OSError as error:
             raise durable.storage_error(error) from error

@@ -278,6 +278,18 @@ def test_nothing_is_left_where_storing_fails(archive: Archive, tmp_path: Path) -
     assert files_in(tmp_path / "store") == {}
 
 
+@pytest.mark.parametrize("size", [10, 3_000_000])
+def test_a_scratch_file_gives_back_what_was_written_and_has_no_name(archive: Archive, size: int) -> None:
+    data = os.urandom(size)
+    with archive.incoming() as folder, archive.scratch(folder) as scratch:
+        scratch.write(data)
+        scratch.seek(0)
+        read = bytearray(size)
+        assert scratch.readinto(memoryview(read)) == size
+        assert read == data
+        assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
 def test_what_was_placed_before_a_crash_is_durable_before_it_is_recorded(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
