@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from io import BufferedRandom
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, Final
 
 from edge import durable
@@ -24,7 +24,9 @@ from edge.errors import AlreadyRunning, StorageError
 from edge.names import harmless_name, numbered
 
 _INCOMING: Final = ".incoming"
+_LOCK: Final = "lock"
 _SIDE: Final = "side"
+_SCRATCH_IN_MEMORY_BYTES: Final = 1 << 20
 _SIDE_NAME: Final = re.compile(r"[^a-z0-9-]")
 
 
@@ -46,10 +48,14 @@ class Archive:
         self._dated: Path | None = None
         durable.make_folder(self._incoming)
         self._sweep()
+        self._private: Path | None = None
+        self._private_identity: tuple[int, int] | None = None
+        self._held = ExitStack()
         self.catalogue = Catalogue.open(catalogue)
 
     def close(self) -> None:
-        """Close the catalogue."""
+        """Close the catalogue, and let go of the store."""
+        self._leave_private()
         self.catalogue.close()
 
     def free_bytes(self) -> int:
@@ -62,12 +68,30 @@ class Archive:
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
-        """Give a private folder on the store's file system for one image; it is gone when the block ends.
+        """Give a private folder on the store's file system for one image; what lies in it is gone when the block ends.
+
+        The folder itself stays for the next image, until `close`.
 
         Raises:
             StorageError: the disk refused.
         """
-        self._require_mount()
+        folder, identity = self._private, self._private_identity
+        # One that is where it was shows that the store is, too.
+        if folder is None or identity is None or _identity(folder) != identity:
+            self._require_mount()
+            self._leave_private()
+            folder = self._make_private()
+        try:
+            yield folder
+        finally:
+            try:
+                _empty_folder(folder)
+            except BaseException:
+                self._private_identity = None  # the next image gets another one
+                raise
+
+    def _make_private(self) -> Path:
+        """Make a private folder, and hold it until `_leave_private`."""
         if not self._incoming.is_dir():
             durable.make_folder(self._incoming)
         folder = self._incoming / os.urandom(8).hex()
@@ -75,15 +99,25 @@ class Archive:
             folder.mkdir(0o700)  # nothing in it has to survive a power cut
         except OSError as error:
             raise durable.storage_error(error) from error
-        with ExitStack() as stack:
-            try:
-                # It tells the other receivers of a group, whose store this may be too, that the folder is in use.
-                stack.enter_context(durable.lock_folder(folder))
-            except AlreadyRunning as error:
-                # One that starts just now took the folder for a left one. That must not count against the image.
-                raise StorageError("another receiver of the group sweeps the store") from error
-            stack.callback(_remove_folder, folder)
-            yield folder
+        self._private, self._private_identity = folder, None  # `_leave_private` removes it, whatever comes
+        try:
+            # It tells the other receivers of a group, whose store this may be too, that the folder is in use.
+            self._held.enter_context(durable.lock_folder(folder))
+        except AlreadyRunning as error:
+            # One that starts just now took the folder for a left one. That must not count against the image.
+            self._private = None
+            raise StorageError("another receiver of the group sweeps the store") from error
+        self._private_identity = _identity(folder)
+        return folder
+
+    def _leave_private(self) -> None:
+        """Let go of the private folder; what of it cannot be removed is swept at a next start."""
+        if self._private is not None:
+            with suppress(StorageError):
+                _remove_folder(self._private)
+            self._private = None
+        with suppress(OSError):  # its share may be gone
+            self._held.close()
 
     def _require_mount(self) -> None:
         """Insist that the store is where it was: what is stored below a mount point is hidden once the share is back."""
@@ -110,14 +144,14 @@ class Archive:
                 continue  # another receiver of the group has removed it meanwhile
 
     @contextmanager
-    def scratch(self, folder: Path) -> Iterator[BufferedRandom]:
-        """Open an empty file in a folder of `incoming`, for reading and writing.
+    def scratch(self, folder: Path) -> Iterator[SpooledTemporaryFile[bytes]]:
+        """Open an empty file for reading and writing, in memory until it grows, then without a name in `folder`.
 
         Raises:
             StorageError: the disk refused.
         """
         try:
-            with (folder / "scratch").open("x+b") as file:
+            with SpooledTemporaryFile(_SCRATCH_IN_MEMORY_BYTES, dir=str(folder)) as file:
                 yield file
         except OSError as error:
             raise durable.storage_error(error) from error
@@ -244,6 +278,17 @@ def _mount_of(folder: Path) -> Path:
 def _holds(path: Path, blob: bytes) -> bool:
     try:
         return path.is_file() and path.stat().st_size == len(blob) and path.read_bytes() == blob
+    except OSError as error:
+        raise durable.storage_error(error) from error
+
+
+def _empty_folder(folder: Path) -> None:
+    """Remove all but the lock."""
+    try:
+        with os.scandir(folder) as found:
+            lefts = [Path(entry.path) for entry in found if entry.name != _LOCK]
+        for left in lefts:
+            left.unlink()
     except OSError as error:
         raise durable.storage_error(error) from error
 

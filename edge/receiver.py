@@ -38,7 +38,7 @@ from edge.health import IMAGE_SECONDS, TURN_SECONDS, Mark, Stage
 from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
 from edge.transfer.messages import Topics
-from edge.transfer.parts import PartFile
+from edge.transfer.parts import Part, part_file
 from edge.transfer.receive import ReceiveLoop
 from edge.transfer.sparing import Allowance, SparingLog
 from edge.transport.base import Message, Transport
@@ -210,12 +210,12 @@ class Receiver:
             StoreFull: it cannot.
             StorageError: the disk does not say.
         """
-        if not (self._parts / f"{manifest.device}-{manifest.image_id.hex()}.part").exists():
+        if not part_file(self._parts, manifest).exists():
             self._need = 2 * manifest.bulk_bytes + _SPARE_BYTES
             if self._least_free() < self._need:
                 raise StoreFull("the receiver's disk has no room for this image")
 
-    def finish(self, part: PartFile) -> bytes | None:
+    def finish(self, part: Part) -> bytes | None:
         """Open and store a complete bulk, and answer for it; None where another try is needed."""
         signed = part.verified.envelope
         name = signed.manifest.image_id.hex()
@@ -247,7 +247,7 @@ class Receiver:
         part.remove()
         return self._receipt(signed, ReceiptStatus.STORED, "")
 
-    def _store(self, part: PartFile, envelope: sign.VerifiedEnvelope) -> None:
+    def _store(self, part: Part, envelope: sign.VerifiedEnvelope) -> None:
         """Unseal, decipher, store and record a bulk that is what its device signed."""
         with self.archive.incoming() as folder:
             # > unseal > decipher
@@ -270,7 +270,7 @@ class Receiver:
     ) -> Metadata:
         return decrypt.decrypt(envelope, bulk, target, unwrappers=self._keyring.unwrappers, scratch=scratch)
 
-    def _move_aside(self, part: PartFile, error: EdgeError) -> None:
+    def _move_aside(self, part: Part, error: EdgeError) -> None:
         manifest = part.verified.envelope.manifest
         stem = f"{manifest.device}-{manifest.image_id.hex()}"
         reason = {"reason": error.code, "message": error.message, "at": self._timestamp()}

@@ -1,4 +1,6 @@
-"""A part file: the chunks of one bulk that have come so far. It survives a restart.
+"""The chunks of one bulk that have come so far: in memory where one chunk is all of it, otherwise in a part file.
+
+A part file survives a restart:
 
     <device>-<image id>.part    the bulk, with holes          <...>.have    4-byte numbers of the chunks written
 
@@ -9,14 +11,16 @@ bulk finds what was lost, and the part is fetched again.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from edge import durable, protocol
-from edge.envelope.sign import VerifiedManifest
+from edge.envelope.sign import Manifest, VerifiedManifest
 from edge.errors import MalformedEnvelope, StoreFull
 from edge.transfer import messages
 
@@ -25,38 +29,37 @@ _SPARE_BYTES: Final = 64 * 1024 * 1024
 """Free space to leave beside a bulk and its plain image: the catalogue and the next receipt need a disk too."""
 
 
-class PartFile:
+def open_part(folder: Path, verified: VerifiedManifest, chunk_bytes: int) -> Part:
+    """Begin a part, or resume where an earlier run with the same manifest and chunk size ended.
+
+    A bulk of one chunk is held in memory: nothing of it can be resumed. `folder` is where part files lie.
+
+    Raises:
+        StoreFull: the bulk and its image would not fit on the disk.
+        StorageError: the disk refused.
+    """
+    if verified.envelope.manifest.bulk_bytes <= chunk_bytes:
+        return PartInMemory(folder, verified, chunk_bytes)
+    return PartFile(folder, verified, chunk_bytes)
+
+
+def part_file(folder: Path, manifest: Manifest) -> Path:
+    """Return where the bulk of an image lies if its chunks are kept on the disk."""
+    return folder / f"{manifest.device}-{manifest.image_id.hex()}.part"
+
+
+class Part(ABC):
     """The chunks of one bulk. One thread uses it."""
 
     def __init__(self, folder: Path, verified: VerifiedManifest, chunk_bytes: int) -> None:
-        """Begin, or resume where an earlier run with the same manifest and chunk size ended.
-
-        Raises:
-            StoreFull: the bulk and its image would not fit on the disk.
-            StorageError: the disk refused.
-        """
         self.verified = verified
         self.chunk_bytes = chunk_bytes
         manifest = verified.envelope.manifest
         self.bulk_bytes = manifest.bulk_bytes
         self.count = messages.chunk_count(manifest.bulk_bytes, chunk_bytes)
-        stem = f"{manifest.device}-{manifest.image_id.hex()}"
-        self._part, self._have, self._key = (folder / f"{stem}.{kind}" for kind in ("part", "have", "key"))
-        key = verified.envelope.manifest_hash + chunk_bytes.to_bytes(4, "big")
-        self._bulk_file = self._have_file = -1
-        try:
-            if not (self._key.exists() and self._key.read_bytes() == key):
-                self.remove()
-                if durable.free_bytes(folder) < 2 * manifest.bulk_bytes + _SPARE_BYTES:
-                    raise StoreFull("the receiver's disk has no room for this image")
-                self._key.write_bytes(key)
-            self._bulk_file = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._have_file = os.open(self._have, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._written = self._resume()
-        except OSError as error:
-            # The device offers the image again and again: nothing may stay open of what failed.
-            self.close()
-            raise durable.storage_error(error) from error
+        self._file = part_file(folder, manifest)
+        self._written = bytearray(self.count)
+        self._left = self.count
 
     def __enter__(self) -> Self:
         return self
@@ -76,13 +79,7 @@ class PartFile:
             raise MalformedEnvelope("a chunk has a wrong number or length")
         if self._written[number]:
             return False
-        try:
-            done = 0
-            while done < len(chunk):
-                done += os.pwrite(self._bulk_file, memoryview(chunk)[done:], start + done)
-            os.write(self._have_file, number.to_bytes(_NUMBER_BYTES, "big"))
-        except OSError as error:
-            raise durable.storage_error(error) from error
+        self._keep(number, chunk)
         self._written[number] = 1
         self._left -= 1
         return True
@@ -103,19 +100,13 @@ class PartFile:
             yield number
             number = self._written.find(0, number + 1)
 
-    @contextmanager
-    def bulk(self) -> Iterator[BinaryIO]:
+    @abstractmethod
+    def bulk(self) -> AbstractContextManager[BinaryIO]:
         """Open the bulk for reading from its start.
 
         Raises:
             StorageError: the disk refused.
         """
-        try:
-            file = self._part.open("rb")
-        except OSError as error:
-            raise durable.storage_error(error) from error
-        with file:
-            yield file
 
     def move_to(self, target: Path) -> None:
         """Keep manifest and bulk under `target` as one sealed image, and remove the part.
@@ -130,34 +121,122 @@ class PartFile:
         self.close()
         self.remove()
 
+    @abstractmethod
     def close(self) -> None:
-        """Let go of the files; what has come stays."""
+        """Let go of it; what has come into a file stays."""
+
+    def remove(self) -> None:
+        """Remove every file of this part.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        try:
+            for path in (self._file.with_suffix(".key"), self._file.with_suffix(".have"), self._file):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise durable.storage_error(error) from error
+
+    @abstractmethod
+    def _keep(self, number: int, chunk: bytes) -> None:
+        """Keep a chunk that is new and fits.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+
+
+class PartInMemory(Part):
+    """A bulk that comes in one chunk."""
+
+    _chunk = b""
+
+    @contextmanager
+    def bulk(self) -> Iterator[BinaryIO]:
+        """See `Part.bulk`."""
+        with BytesIO(self._chunk) as bulk:
+            yield bulk
+
+    def close(self) -> None:
+        """See `Part.close`."""
+        self._chunk = b""
+
+    def remove(self) -> None:
+        """Remove the files that are left where the image came in more chunks before.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        if os.path.lexists(self._file):
+            super().remove()
+
+    def _keep(self, _number: int, chunk: bytes) -> None:
+        self._chunk = chunk
+
+
+class PartFile(Part):
+    """A bulk that comes in several chunks, on the disk."""
+
+    def __init__(self, folder: Path, verified: VerifiedManifest, chunk_bytes: int) -> None:
+        """Begin, or resume where an earlier run with the same manifest and chunk size ended.
+
+        Raises:
+            StoreFull: the bulk and its image would not fit on the disk.
+            StorageError: the disk refused.
+        """
+        super().__init__(folder, verified, chunk_bytes)
+        key_file = self._file.with_suffix(".key")
+        key = verified.envelope.manifest_hash + chunk_bytes.to_bytes(4, "big")
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._bulk_file = self._have_file = -1
+        try:
+            if not (key_file.exists() and key_file.read_bytes() == key):
+                self.remove()
+                if durable.free_bytes(folder) < 2 * self.bulk_bytes + _SPARE_BYTES:
+                    raise StoreFull("the receiver's disk has no room for this image")
+                key_file.write_bytes(key)
+            self._bulk_file = os.open(self._file, flags, 0o600)
+            self._have_file = os.open(self._file.with_suffix(".have"), flags | os.O_APPEND, 0o600)
+            self._resume()
+        except OSError as error:
+            # The device offers the image again and again: nothing may stay open of what failed.
+            self.close()
+            raise durable.storage_error(error) from error
+
+    @contextmanager
+    def bulk(self) -> Iterator[BinaryIO]:
+        """See `Part.bulk`."""
+        try:
+            file = self._file.open("rb")
+        except OSError as error:
+            raise durable.storage_error(error) from error
+        with file:
+            yield file
+
+    def close(self) -> None:
+        """See `Part.close`."""
         for name in ("_bulk_file", "_have_file"):
             descriptor = getattr(self, name)
             if descriptor >= 0:
                 os.close(descriptor)
                 setattr(self, name, -1)
 
-    def remove(self) -> None:
-        """Remove the part.
-
-        Raises:
-            StorageError: the disk refused.
-        """
+    def _keep(self, number: int, chunk: bytes) -> None:
+        start = number * self.chunk_bytes
         try:
-            for path in (self._key, self._have, self._part):
-                path.unlink(missing_ok=True)
+            done = 0
+            while done < len(chunk):
+                done += os.pwrite(self._bulk_file, memoryview(chunk)[done:], start + done)
+            os.write(self._have_file, number.to_bytes(_NUMBER_BYTES, "big"))
         except OSError as error:
             raise durable.storage_error(error) from error
 
-    def _resume(self) -> bytearray:
-        written = bytearray(self.count)
+    def _resume(self) -> None:
         numbers = os.pread(self._have_file, _NUMBER_BYTES * self.count, 0)
         whole = len(numbers) // _NUMBER_BYTES * _NUMBER_BYTES
         os.ftruncate(self._have_file, whole)
         for start in range(0, whole, _NUMBER_BYTES):
             number = int.from_bytes(numbers[start : start + _NUMBER_BYTES], "big")
             if number < self.count:
-                written[number] = 1
-        self._left = written.count(0)
-        return written
+                self._written[number] = 1
+        self._left = self._written.count(0)

@@ -21,7 +21,7 @@ from edge.envelope.sign import SignedEnvelope, VerifiedManifest
 from edge.errors import EnvelopeError, MalformedEnvelope, NotConnected, StorageError
 from edge.transfer import messages
 from edge.transfer.messages import Offer, SignedReceipt, Topics, Want
-from edge.transfer.parts import PartFile
+from edge.transfer.parts import Part, open_part
 from edge.transfer.sparing import SparingLog
 from edge.transport.base import Message, Transport
 
@@ -50,7 +50,7 @@ class Judge(Protocol):
         """Return a verified manifest to fetch, a signed receipt to answer with, or None to say nothing."""
         ...
 
-    def finish(self, part: PartFile) -> bytes | None:
+    def finish(self, part: Part) -> bytes | None:
         """Open and store a complete bulk; return the signed receipt, or None where another try is needed."""
         ...
 
@@ -59,7 +59,7 @@ class Judge(Protocol):
 class _Fetch:
     """An image being pulled. `asked` are the numbers on their way; times in seconds of a monotonic clock."""
 
-    part: PartFile
+    part: Part
     stall_at: float
     turn_ends: float
     heed_at: float
@@ -156,7 +156,7 @@ class ReceiveLoop:
             _LOG.error("an image met a defect: %s", type(error).__name__)
 
     def close(self) -> None:
-        """Let go of the part files; what has come stays for the next start."""
+        """Let go of all parts; what has come into part files stays for the next start."""
         for fetch in self._active.values():
             fetch.part.close()
         self._active.clear()
@@ -243,7 +243,7 @@ class ReceiveLoop:
 
     def _start(self, key: tuple[str, bytes], cut: _Cut) -> None:
         try:
-            part = PartFile(self._parts, cut.verified, cut.chunk_bytes)
+            part = open_part(self._parts, cut.verified, cut.chunk_bytes)
         except StorageError as error:
             # No receipt: the device keeps its image and offers it again.
             self._log.warning("store: %s", error.message)

@@ -307,6 +307,7 @@ _ALONE: Final = Act(receiver=False)
 
 STORIES: Final[Mapping[str, Story]] = {
     "kept": Story({"ward/a.png": png("a")}),
+    "in chunks": Story(_ONE, environment=lambda _stage: {"EDGE_ENCRYPTOR_TRANSFER_CHUNK_SIZE": "16 KiB"}),
     "moved": Story({"ward/a.png": png("a")}, original="move", environment=_moving),
     "deleted": Story(_ONE, original="delete", environment=lambda _stage: {"EDGE_ENCRYPTOR_WATCH_ORIGINAL": "delete"}),
     "rejected and taken back": Story(_ONE, (Act(_distrust, codes=(3,)), Act(_trust))),

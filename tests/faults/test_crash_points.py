@@ -22,7 +22,7 @@ _KILLS = [
 _WITH_BROKER = [
     (each.story, Strike(each.end, each.act, Fault(each.step, AFTER), broker=True))
     for each in listed()
-    if each.story == "kept" and each.step.startswith(("delivery.", "spool.", "transfer.", "archive."))
+    if each.story in {"kept", "in chunks"} and each.step.startswith(("delivery.", "spool.", "transfer.", "archive."))
 ]
 # Those of the short form: some of every part of the way.
 _SOME = _KILLS[:: max(1, len(_KILLS) // 10)]

@@ -13,7 +13,7 @@ from edge.envelope.sign import ReceiptStatus
 from edge.errors import StorageError
 from edge.receiver import Receiver
 from edge.transfer.messages import Topics
-from edge.transfer.parts import PartFile
+from edge.transfer.parts import Part
 from edge.transport.memory import MemoryBroker
 from tests.transfer.duo import Duo
 from tests.world import DEVICE, RECEIVER, Hospital, bytes_of, connected
@@ -81,6 +81,41 @@ def test_an_image_that_cannot_be_stored_is_stored_later(duo: Duo, monkeypatch: p
     assert duo.sender.counts.chunks == 7  # what had come stays
 
 
+def test_an_image_of_one_chunk_that_cannot_be_stored_comes_again(
+    tmp_path: Path, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    duo = Duo(tmp_path, broker, chunk_bytes=256 * 1024)
+    receiver = duo.start_receiver()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("the disk is full")
+
+    duo.spool_image(PLAIN, label="scan")
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "put_in_place", refuse)
+        duo.step(100)
+        assert duo.receipts == []
+        assert not receiver.busy, "what came is not held while it cannot be stored"
+    duo.deliver_all()
+    assert duo.hospital.contents() == [PLAIN]
+    assert (receiver.counts.stored, receiver.counts.rejected) == (1, 0)
+    assert duo.sender.counts.chunks == duo.sender.counts.offers > 1
+    duo.close()
+
+
+def test_an_image_of_one_chunk_that_was_flipped_on_the_broker_comes_again(tmp_path: Path, broker: MemoryBroker) -> None:
+    duo = Duo(tmp_path, broker, chunk_bytes=256 * 1024)
+    receiver = duo.start_receiver()
+    image = duo.spool_image(PLAIN, label="scan")
+    duo.step_until(lambda: receiver.busy)
+    flipped = bytes(image.envelope.manifest.bulk_bytes)
+    connected(duo.broker).publish(Topics().chunk(RECEIVER, DEVICE, image.image_id, 0), flipped)
+    duo.deliver_all()
+    assert receiver.counts.damaged == 1
+    assert duo.hospital.contents() == [PLAIN]
+    duo.close()
+
+
 def test_a_catalogue_that_cannot_be_written_keeps_the_receipt_back(duo: Duo) -> None:
     receiver = duo.start_receiver()
     receiver.archive.catalogue._connection.execute("PRAGMA query_only = ON")
@@ -133,7 +168,7 @@ def test_a_defect_that_one_image_shows_does_not_end_the_service_of_the_others(
     failed: list[object] = []
 
     def finish(self: Receiver, part: object) -> bytes | None:
-        assert isinstance(part, PartFile)
+        assert isinstance(part, Part)
         if part.bulk_bytes < 1_000_000 and len(failed) < 3:
             failed.append(part)
             raise OverflowError

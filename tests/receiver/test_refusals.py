@@ -49,7 +49,11 @@ def test_an_image_that_can_never_be_accepted_is_rejected_by_name(
     assert duo.hospital.contents() == [PLAIN]
 
 
-def test_an_image_that_does_not_open_is_quarantined_on_both_sides(duo: Duo) -> None:
+@pytest.mark.parametrize("chunk_bytes", [16 * 1024, 256 * 1024])
+def test_an_image_that_does_not_open_is_quarantined_on_both_sides(
+    tmp_path: Path, broker: MemoryBroker, chunk_bytes: int
+) -> None:
+    duo = Duo(tmp_path, broker, chunk_bytes=chunk_bytes)
     duo.start_receiver()
     image = duo.spool_image(PLAIN, label="bad", recipients=("receiver-2",))
     duo.deliver_all()
@@ -65,6 +69,7 @@ def test_an_image_that_does_not_open_is_quarantined_on_both_sides(duo: Duo) -> N
     duo.sender.add(image)
     duo.step(5)
     assert [receipt.reason for receipt in duo.receipts] == ["not-a-recipient"] * 2
+    duo.close()
 
 
 def test_an_image_over_the_size_limit_is_rejected_before_any_of_it_is_fetched(tmp_path: Path) -> None:

@@ -92,6 +92,22 @@ def test_a_receiver_that_restarts_fetches_only_what_its_part_file_lacks(duo: Duo
     assert had + again._loop.counts.chunks == 74
 
 
+def test_nothing_is_left_of_an_image_that_came_in_several_chunks_and_then_in_one(duo: Duo) -> None:
+    plain = bytes_of("plain", 200_000)
+    receiver = duo.start_receiver()
+    duo.spool_image(plain, label="scan")
+    duo.step_until(lambda: receiver._loop.counts.chunks >= 5)
+    assert list((duo.hospital.state / "parts").iterdir())
+    duo.device_transport.stop()
+    duo.device_transport, duo.chunk_bytes = UnhurriedTransport(duo.broker), 256 * 1024
+    duo.sender = duo.start_sender(duo.device_transport)
+
+    duo.deliver_all()
+
+    assert duo.hospital.contents() == [plain]
+    assert not list((duo.hospital.state / "parts").iterdir())
+
+
 def test_a_device_that_restarts_goes_on_with_what_its_spool_holds(duo: Duo) -> None:
     plain = bytes_of("plain", 600_000)
     duo.start_receiver()
@@ -135,7 +151,7 @@ def test_two_receivers_of_a_group_share_the_images(duo: Duo, tmp_path: Path) -> 
 
     duo.deliver_all()
 
-    stored = [path.read_bytes() for path in store.rglob("*") if path.is_file()]
+    stored = [path.read_bytes() for path in store.glob("[!.]*/**/*") if path.is_file()]
     assert sorted(stored) == sorted(plains)
     assert all(hospital.catalogue() for hospital in hospitals)
 

@@ -1,4 +1,4 @@
-"""A part file takes chunks in any order, survives a restart, and never calls a bulk complete that is not."""
+"""A part takes chunks in any order, survives a restart in a file, and never calls a bulk complete that is not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge.envelope import sign
 from edge.errors import MalformedEnvelope, StorageError, StoreFull
-from edge.transfer.parts import PartFile
+from edge.transfer.parts import Part, open_part
 from tests.envelope import party
 from tests.world import bytes_of
 
@@ -26,15 +26,13 @@ CHUNKS = [BULK[start : start + CHUNK] for start in range(0, len(BULK), CHUNK)]
 
 
 @contextmanager
-def part_in(
-    folder: Path, *, chunk_bytes: int = CHUNK, verified: sign.VerifiedManifest = VERIFIED
-) -> Iterator[PartFile]:
-    """Open the part file; again and again, as restarts do."""
-    with PartFile(folder, verified, chunk_bytes) as part:
+def part_in(folder: Path, *, chunk_bytes: int = CHUNK, verified: sign.VerifiedManifest = VERIFIED) -> Iterator[Part]:
+    """Open the part; again and again, as restarts do."""
+    with open_part(folder, verified, chunk_bytes) as part:
         yield part
 
 
-def bulk_of(part: PartFile) -> bytes:
+def bulk_of(part: Part) -> bytes:
     """Return what has been put together."""
     with part.bulk() as bulk:
         return bulk.read()
@@ -120,11 +118,46 @@ def test_no_file_stays_open_where_a_part_cannot_be_begun(tmp_path: Path) -> None
     assert psutil.Process().num_fds() == before
 
 
-def test_a_quarantined_bulk_is_a_whole_sealed_image(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chunk_bytes", [CHUNK, len(BULK)])
+def test_a_quarantined_bulk_is_a_whole_sealed_image(tmp_path: Path, chunk_bytes: int) -> None:
     (tmp_path / "parts").mkdir()
-    with part_in(tmp_path / "parts") as part:
-        for number, chunk in enumerate(CHUNKS):
-            part.write(number, chunk)
+    with part_in(tmp_path / "parts", chunk_bytes=chunk_bytes) as part:
+        for number, start in enumerate(range(0, len(BULK), chunk_bytes)):
+            part.write(number, BULK[start : start + chunk_bytes])
         part.move_to(tmp_path / "kept.sealed")
     assert (tmp_path / "kept.sealed").read_bytes() == SEALED
     assert list((tmp_path / "parts").iterdir()) == []
+
+
+@pytest.mark.parametrize("chunk_bytes", [len(BULK), len(BULK) + 1])
+def test_a_bulk_of_one_chunk_makes_no_file(tmp_path: Path, chunk_bytes: int) -> None:
+    with part_in(tmp_path, chunk_bytes=chunk_bytes) as part:
+        assert part.missing(100, but=set()) == [0]
+        assert not part.complete
+        assert part.write(0, BULK)
+        assert not part.write(0, BULK)
+        assert part.complete
+        assert [bulk_of(part), bulk_of(part)] == [BULK, BULK]
+        assert list(tmp_path.iterdir()) == []
+        part.remove()
+
+
+@pytest.mark.parametrize(("number", "length"), [(-1, len(BULK)), (1, len(BULK)), (0, len(BULK) - 1), (0, 0)])
+def test_a_chunk_that_is_not_the_whole_bulk_is_refused_where_one_is(tmp_path: Path, number: int, length: int) -> None:
+    with part_in(tmp_path, chunk_bytes=len(BULK)) as part:
+        with pytest.raises(MalformedEnvelope):
+            part.write(number, bytes(length))
+        assert not part.complete
+
+
+def test_what_came_in_several_chunks_stays_until_the_image_that_comes_in_one_is_done_with(tmp_path: Path) -> None:
+    with part_in(tmp_path) as part:
+        part.write(0, CHUNKS[0])
+    with part_in(tmp_path, chunk_bytes=len(BULK)):
+        pass
+    with part_in(tmp_path) as part:
+        assert 0 not in part.missing(100, but=set())
+    with part_in(tmp_path, chunk_bytes=len(BULK)) as part:
+        part.write(0, BULK)
+        part.remove()
+    assert list(tmp_path.iterdir()) == []
