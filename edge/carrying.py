@@ -1,6 +1,6 @@
 """One settled file's way into the spool: read > recognise > encipher > seal > keep, each step recorded in the ledger.
 
-What comes before recognising writes nothing, and is done in a thread of its own. What is sealed is kept together with what
+Reading writes nothing, and is done in a thread of its own. What is sealed is kept together with what
 comes right behind it: a disk takes hardly longer to sync eight small images than one, and SD cards wear by syncs.
 
 The rule kept here: nobody hears of an image before it is durable in the spool and in the ledger. Logs never name a file.
@@ -143,8 +143,9 @@ class Carrier:
             self._ledger.ignore(file, reason="unknown-format", now=self._timestamp())
         except StorageError:
             raise
-        except Exception as error:  # noqa: BLE001 - a defect that one file shows must not keep the others back
-            self._set_aside(file, error)
+        except Exception as error:
+            if refusal := self._set_aside(file, error):
+                raise refusal from error
         return False
 
     def _seal(self, file: SettledFile, prepared: Prepared) -> bool:
@@ -155,7 +156,7 @@ class Carrier:
             return False
         # The file before it may have taken what room there was when this one was begun.
         self._spool.require_room(file.size)
-        sequence = self._ledger.begin_sealing(file, now=self._timestamp())
+        sequence = self._ledger.begin_sealing(file, sha256, now=self._timestamp())
         sealed: list[Sealed] = []
 
         def write(sink: BinaryIO) -> SignedEnvelope:
@@ -166,12 +167,17 @@ class Carrier:
         self._waiting.append(_Waiting(file, sealed[0], written))
         return True
 
-    def _set_aside(self, file: SettledFile, error: Exception) -> None:
-        if isinstance(error, EdgeError):
-            self._on_error(file, error)
-            return
-        _LOG.error("a file met a defect: %s", type(error).__name__)
-        self._ledger.quarantine(file, reason="internal-error", now=self._timestamp())
+    def _set_aside(self, file: SettledFile, error: Exception) -> StorageError | None:
+        """Say why a file is not carried, and return what kept that from being recorded."""
+        try:
+            if isinstance(error, EdgeError):
+                self._on_error(file, error)
+            else:
+                _LOG.error("a file met a defect: %s", type(error).__name__)
+                self._ledger.quarantine(file, reason="internal-error", now=self._timestamp())
+        except StorageError as refusal:
+            return refusal
+        return None
 
     # --- keeping ----------------------------------------------------------------------------------------------------
 
@@ -183,10 +189,11 @@ class Carrier:
     def keep(self) -> list[tuple[SettledFile, StorageError | None]]:
         """Keep what waits, and return each file with what the disk refused, if anything: it has to be carried once more."""
         if not self._waiting:
+            self._most = 1
             return []
+        self._most = min(2 * len(self._waiting), TOGETHER_MAX)
+        outcomes = self._spool.keep([each.written for each in self._waiting])
         waiting, self._waiting = self._waiting, []
-        self._most = min(2 * len(waiting), TOGETHER_MAX)
-        outcomes = self._spool.keep([each.written for each in waiting])
         kept: list[_Waiting] = []
         refused: list[tuple[SettledFile, StorageError | None]] = []
         for each, outcome in zip(waiting, outcomes, strict=True):
@@ -205,13 +212,14 @@ class Carrier:
         except Exception as error:  # noqa: BLE001 - a defect that one file shows must not keep the others back
             if len(kept) > 1 and not isinstance(error, StorageError):
                 return [outcome for each in kept for outcome in self._record([each])]
-            # The files will be sealed once more; nobody has heard of these images, and two of one file must not be kept.
-            self._spool.discard(*(each.written.image for each in kept))
+            try:
+                # Nobody has heard of these images. Their files may be sealed once more, and two of one must not be kept.
+                self._spool.discard(*(each.written.image for each in kept))
+            except StorageError as refusal:
+                return [(each.file, refusal) for each in kept]
             if isinstance(error, StorageError):
                 return [(each.file, error) for each in kept]
-            for each in kept:
-                self._set_aside(each.file, error)
-            return [(each.file, None) for each in kept]
+            return [(each.file, self._set_aside(each.file, error)) for each in kept]
         return [(each.file, self._announce(each)) for each in kept]
 
     def _announce(self, kept: _Waiting) -> StorageError | None:
@@ -221,7 +229,7 @@ class Carrier:
         except StorageError as error:
             return error
         except Exception as error:  # noqa: BLE001 - as above
-            self._set_aside(kept.file, error)
+            return self._set_aside(kept.file, error)
         return None
 
     def give_up(self) -> None:

@@ -76,7 +76,7 @@ class Delivery:
             if not self._spool.exhausted:
                 raise
             # A full disk would stay full for ever: what the hospital has makes room to record that it has it.
-            self._spool.discard(*stored)
+            self._spool.discard(stored[0])
             self._record(stored)
         self._spool.discard(*stored)
         if self._watch.original == "keep":
@@ -89,8 +89,15 @@ class Delivery:
     def _record(self, stored: Sequence[SpooledImage]) -> None:
         # Where originals are kept there is nothing to do with them: they are disposed of with the receipt.
         states = (FileState.RECEIPTED, *([FileState.DISPOSED] if self._watch.original == "keep" else []))
-        names = [(image.image_id.hex(), None) for image in stored]
-        self._ledger.advance_all(names, *states, now=self._timestamp())
+        names = [image.image_id.hex() for image in stored]
+        if self._watch.original != "keep":
+            # The originals of some may be disposed of already, where those of others could not be.
+            names = [name for name in names if not self._is_disposed(name)]
+        self._ledger.advance_all([(name, None) for name in names], *states, now=self._timestamp())
+
+    def _is_disposed(self, name: str) -> bool:
+        entry = self._ledger.by_image(name)
+        return entry is not None and entry.state is FileState.DISPOSED
 
     def _rejected(self, image: SpooledImage, receipt: Receipt) -> None:
         name = image.image_id.hex()
@@ -125,11 +132,9 @@ class Delivery:
         spooled = {image.image_id.hex(): image for image in self._spool.images()}
         for name, image in spooled.items():
             origin = image.origin
-            recorded = self._ledger.find(origin)
-            if (
-                recorded is not None
-                and recorded.image_id != name
-                and (recorded.image_id in spooled or _has_arrived(recorded))
+            rows = [row for row in self._ledger.by_hash(origin.sha256) if row.relative == origin.relative]
+            if name not in {row.image_id for row in rows} and any(
+                _has_arrived(row) or (row.image_id in spooled and not row.lost) for row in rows
             ):
                 # The disk refused to record this one and then to remove it, and its file was sealed once more.
                 self._spool.discard(image)

@@ -99,7 +99,7 @@ class Aside:
         """Have the disk begin with what was written, and do not wait: what it refuses, `sync` says."""
         with contextlib.suppress(OSError):
             self.file.flush()
-            # Linux begins to write out what is dirty, and drops none of it from its cache.
+            # Linux begins to write out what is dirty. It drops what is not from its cache: this is for small files.
             os.posix_fadvise(self.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def sync(self) -> None:

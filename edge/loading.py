@@ -209,7 +209,7 @@ class Loader:
                 else:
                     if not waits:
                         look.conclude(file, None)
-                if self._carrier.full or not (begun and is_read(begun[0][1])):
+                if self._carrier.full or not (begun and _follows_at_once(*begun[0])):
                     look.conclude_all(self._carrier.keep())
             look.conclude_all(self._carrier.keep())
         finally:
@@ -295,9 +295,9 @@ class _Look:
     def __init__(self, held: dict[str, SettledFile]) -> None:
         self._held = held
         self.refusal: StorageError | None = None
-        """What the disk or the machine refused first."""
+        """What the disk or the machine refused first; before all else, anything but room in the spool."""
         self.too_large: int | None = None
-        """The size of the last file for which the spool had no room."""
+        """The size of the smallest file for which the spool had no room."""
         self.refused = 0
         """How many files in a row were refused otherwise."""
 
@@ -313,9 +313,11 @@ class _Look:
             return
         if not error.retryable:
             raise error
-        self.refusal = self.refusal or error
+        # For room in the spool a receipt is waited for; whatever else was refused is tried again before that.
+        if self.refusal is None or isinstance(self.refusal, SpoolFull):
+            self.refusal = error
         if isinstance(error, SpoolFull):
-            self.too_large = file.size
+            self.too_large = min(file.size, self.too_large or file.size)
         else:
             self.refused += 1
             self._held[file.relative] = self._held.pop(file.relative)
@@ -328,12 +330,18 @@ class _Look:
 
 def _may_begin(begun: Collection[tuple[SettledFile, Reading]]) -> bool:
     """Say whether one more file may be begun."""
+    if any(reading is not None and reading.done() and reading.exception() for _, reading in begun):
+        return len(begun) < _BEGUN_MIN  # where the spool is full, each counts what is in it
     small = len(begun) < TOGETHER_MAX and sum(file.size for file, _ in begun) < TOGETHER_BYTES
     return small or len(begun) < _BEGUN_MIN
 
 
-def is_read(reading: Reading) -> bool:
-    """Say whether all is known of a file that sealing needs."""
+def _follows_at_once(file: SettledFile, reading: Reading) -> bool:
+    """Say whether what was sealed before a file may wait to be kept with it."""
+    return file.size < TOGETHER_BYTES and _is_read(reading)
+
+
+def _is_read(reading: Reading) -> bool:
     return reading is None or reading.done()
 
 

@@ -269,8 +269,9 @@ class Spool:
             StorageError: the disk refused.
         """
         with self._lock:
+            there = sum(_size(image.path) for image in images)
             durable.remove_durably(*(image.path for image in images))
-            self._used = max(0, self._used - sum(image.sealed_bytes for image in images))
+            self._used = max(0, self._used - there)
         # An origin that a power cut brings back is swept at the next start: this removal needs no sync of its own.
         try:
             for image in images:

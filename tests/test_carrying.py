@@ -15,7 +15,9 @@ from edge.carrying import TOGETHER_MAX, Carrier
 from edge.errors import EdgeError, StorageError
 from edge.intake.ledger import FileState, Ledger
 from edge.records import SettledFile
+from edge.sealing import Sealed
 from edge.spool import Spool, SpooledImage
+from edge.stopping import Left
 from tests.world import Site, bytes_of, png
 
 T0 = "2026-01-02T03:04:05+00:00"
@@ -128,6 +130,16 @@ def test_more_and_more_images_are_kept_together_up_to_a_bound(way: Way) -> None:
     assert way.carrier.full
 
 
+def test_the_first_of_a_second_burst_goes_on_at_once(way: Way) -> None:
+    names = iter(f"{number}.png" for number in range(100))
+    for together in (1, 2, 4, 8):
+        way.seal(*(next(names) for _ in range(together)))
+        way.carrier.keep()
+    way.carrier.keep()  # the end of the look: nothing waits
+    way.seal(next(names))
+    assert way.carrier.full
+
+
 def test_large_images_are_kept_alone(way: Way) -> None:
     way.seal("0.png", "1.png", "2.png")
     way.carrier.keep()
@@ -193,6 +205,50 @@ def test_a_file_that_meets_a_defect_as_it_is_recorded_takes_no_other_with_it(
         assert way.errors == [("b.png", error.code)]
     else:
         assert way.states()["b.png"] is FileState.QUARANTINED
+
+
+def test_where_an_announcement_fails_the_others_are_announced(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = way.carrier._on_sealed
+
+    def stumble(sealed: Sealed, image: SpooledImage) -> None:
+        if image.origin.relative == "a.png":
+            raise ZeroDivisionError
+        told(sealed, image)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("the disk is full")
+
+    way.seal("a.png", "b.png", "c.png")
+    way.carrier._on_sealed = stumble
+    monkeypatch.setattr(Ledger, "quarantine", refuse)
+    assert [isinstance(error, StorageError) for _, error in way.carrier.keep()] == [True, False, False]
+    # At the next look both are carried already, and nobody offers them before a restart.
+    assert [image.origin.relative for image in way.told] == ["b.png", "c.png"]
+
+
+def test_a_stop_while_images_are_kept_leaves_nothing_of_them(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    way.seal("a.png", "b.png")
+
+    def leave(_descriptor: int) -> None:
+        raise Left
+
+    monkeypatch.setattr(durable.os, "fsync", leave)
+    with pytest.raises(Left):
+        way.carrier.keep()
+    monkeypatch.undo()
+    way.carrier.close()
+    assert temporaries(way) == []
+    assert way.spool._unkept == 0
+
+
+def test_origins_are_durable_before_any_image_has_its_name(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    way.seal("a.png", "b.png")
+    take_name, sync = durable.Aside.take_name, durable.fsync_folder
+    monkeypatch.setattr(durable.Aside, "take_name", lambda new: (steps.append(new.path.suffix), take_name(new))[1])
+    monkeypatch.setattr(durable, "fsync_folder", lambda path: (steps.append("sync"), sync(path))[1])
+    way.carrier.keep()
+    assert steps == [".origin", ".origin", "sync", ".sealed", ".sealed", "sync"]
 
 
 def test_what_is_given_up_leaves_nothing(way: Way) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import product
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from edge import durable
 from edge.daemon import Summary
-from edge.intake.ledger import FileState
+from edge.envelope import sign
+from edge.intake.ledger import FileState, Ledger
 from edge.spool import Spool, SpooledImage
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import (
@@ -19,7 +21,9 @@ from tests.world import (
     RunningReceiver,
     Site,
     connected,
+    flip,
     png,
+    receipt_for,
     receiver_keyring,
     spool_image,
     until,
@@ -152,6 +156,19 @@ def test_a_rejected_image_is_not_forgotten_with_a_lost_ledger(
     assert site.quarantined() == []
 
 
+def stray(site: Site, origin: bytes, plain: bytes) -> Path:
+    """Put a second image of a file into the spool, of which the ledger knows nothing."""
+    spool = Spool(site.state / "spool", max_bytes=1 << 30, reserve_bytes=0)
+    path = spool_image(spool, plain, label="a", sequence=9).path
+    path.with_suffix(".origin").write_bytes(origin)
+    return path
+
+
+def origin_of(sealed: Path) -> bytes:
+    """Return what the spool says of the file that an image was made of."""
+    return sealed.with_suffix(".origin").read_bytes()
+
+
 @pytest.mark.parametrize("first_is_there", [True, False])
 def test_of_two_images_of_one_file_one_is_delivered(
     site: Site, hospital: Hospital, broker: MemoryBroker, first_is_there: bool
@@ -160,9 +177,7 @@ def test_of_two_images_of_one_file_one_is_delivered(
     site.run_until_offered(broker)
     path.unlink()
     [first] = site.spooled()
-    spool = Spool(site.state / "spool", max_bytes=1 << 30, reserve_bytes=0)
-    second = spool_image(spool, png("a"), label="a", sequence=2).path
-    second.with_suffix(".origin").write_bytes(first.with_suffix(".origin").read_bytes())
+    second = stray(site, origin_of(first), png("a"))
     if not first_is_there:
         first.unlink()
     with RunningReceiver(hospital, MemoryTransport(broker)):
@@ -171,6 +186,77 @@ def test_of_two_images_of_one_file_one_is_delivered(
     assert site.spooled() == []
     [row] = hospital.catalogue()
     assert row.image_id in (first if first_is_there else second).name
+
+
+def test_of_two_images_of_one_file_the_whole_one_is_delivered(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    """The recorded one is damaged, as the ledger says; the process died before it was moved aside."""
+    path = site.scan("a.png", png("a"))
+    site.run_until_offered(broker)
+    path.unlink()
+    [first] = site.spooled()
+    stray(site, origin_of(first), png("a"))
+    flip(first)
+    with Ledger.open(site.state / "ledger.sqlite") as ledger:
+        ledger.quarantine(first.stem[17:], reason="damaged-in-spool", now="2026-01-02T03:04:05+00:00")
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker).all_arrived
+    assert hospital.contents() == [png("a")]
+
+
+def test_a_second_image_of_a_file_is_not_delivered_where_the_share_numbers_its_files_anew(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    path = site.scan("a.png", png("a"))
+    site.run_until_offered(broker)
+    [first] = site.spooled()
+    # A second one that the disk refused to record, and then to remove; the daemon has not been started anew yet.
+    before = site.ledger()[0].inode
+    with RunningDaemon(site, MemoryTransport(broker)) as running:
+        until(lambda: running.daemon is not None)
+        stray(site, origin_of(first), png("a"))
+        copy = path.with_name(".copy")
+        copy.write_bytes(png("a"))
+        os.utime(copy, ns=(path.stat().st_mtime_ns,) * 2)
+        copy.rename(path)
+        until(lambda: [entry.inode for entry in site.ledger()] not in ([before], []) and len(site.ledger()) == 1)
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker).all_arrived
+    assert len(hospital.catalogue()) == 1
+
+
+def test_a_damaged_image_is_kept_though_other_content_was_sealed_of_its_file(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    original = site.scan("a.png", png("a"))
+    site.run_until_offered(broker)
+    [first] = site.spooled()
+    flip(first)
+    name = first.name
+    with Ledger.open(site.state / "ledger.sqlite") as ledger:
+        ledger.quarantine(first.stem[17:], reason="damaged-in-spool", now="2026-01-02T03:04:05+00:00")
+    status = original.stat()
+    original.write_bytes(png("b"))  # in place, as a tool does that keeps times
+    os.utime(original, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        site.run_once(broker)
+        site.run_once(broker)
+    assert name in [path.name for path in site.quarantined()]
+
+
+def test_a_second_image_of_a_file_that_has_arrived_is_not_delivered(
+    site: Site, hospital: Hospital, broker: MemoryBroker
+) -> None:
+    site.scan("a.png", png("a"))
+    site.run_until_offered(broker)
+    origin = origin_of(site.spooled()[0])
+    with RunningReceiver(hospital, MemoryTransport(broker)):
+        assert site.run_once(broker).all_arrived
+        stray(site, origin, png("a"))
+        assert site.run_once(broker).all_arrived
+    assert len(hospital.catalogue()) == 1
+    assert site.spooled() == []
 
 
 def test_a_damaged_ledger_is_rebuilt_from_the_spool(site: Site, hospital: Hospital, broker: MemoryBroker) -> None:
@@ -241,7 +327,6 @@ def test_a_restart_after_any_step_delivers_exactly_one_image(
 def _cut_the_power_after(patch: pytest.MonkeyPatch, step: str) -> None:
     """End the daemon right after this step became durable."""
     from edge import delivery
-    from edge.intake.ledger import Ledger
 
     owner, name = {
         "put": (Spool, "keep"),
@@ -379,3 +464,16 @@ def test_an_image_travels_although_its_original_is_gone(site: Site, hospital: Ho
     with RunningReceiver(hospital, MemoryTransport(broker)):
         assert site.run_once(broker) == Summary(images=1, arrived=1)
     assert hospital.contents() == [png("a")]
+
+
+def test_a_receipt_is_acted_on_again_though_its_original_is_disposed_of(site: Site, broker: MemoryBroker) -> None:
+    site.settings = {"watch.original": "delete"}
+    path = site.scan("a.png", png("a"))
+    site.run_until_offered(broker)
+    with site.daemon(MemoryTransport(broker)) as daemon:
+        [image] = daemon._spool.images()
+        receipt = sign.verify_receipt(receipt_for(image), receivers=site.keyring.receivers, device=site.name)
+        for _ in range(2):
+            daemon._delivery.receipted([(image, receipt)])
+            assert site.states() == {"a.png": FileState.DISPOSED}
+    assert not path.exists()

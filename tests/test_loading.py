@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,9 +22,11 @@ from edge.spool import Spool, WrittenImage
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import (
     Hospital,
+    RunningDaemon,
     Site,
     alarm,
     png,
+    until,
 )
 
 
@@ -258,6 +261,65 @@ def test_images_that_are_read_while_the_disk_syncs_are_kept_together(
     assert receiving.contents() == sorted(images.values())
     assert sum(together) == 9
     assert 1 < max(together) <= TOGETHER_MAX
+
+
+def test_small_images_do_not_wait_for_a_large_one_to_be_sealed(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"0.png": 500, "1.png": 500, "2.png": 500, "3.png": 500, "4.png": 500, "large.png": 8 << 20}
+    for number, (name, size) in enumerate(sizes.items()):
+        path = site.scan(name, png(name, size))
+        os.utime(path, ns=(10**18 + number, 10**18 + number))
+    steps: list[str] = []
+    with site.daemon(MemoryTransport(broker)) as daemon, alarm() as stop:
+        seal, keep = daemon._sealer.seal, Spool.keep
+
+        def hear_seal(prepared: object, *arguments: object, **options: object) -> Sealed:
+            steps.append(f"seal {prepared.scan.file.relative}")  # type: ignore[attr-defined]
+            time.sleep(0.1)  # as on a small machine: the next one is read meanwhile
+            return seal(prepared, *arguments, **options)  # type: ignore[arg-type]
+
+        def hear_keep(spool: Spool, written: Sequence[WrittenImage]) -> object:
+            steps.append("keep " + " ".join(each.image.origin.relative for each in written))
+            return keep(spool, written)
+
+        monkeypatch.setattr(daemon._sealer, "seal", hear_seal)
+        monkeypatch.setattr(Spool, "keep", hear_keep)
+        daemon.run(stop)
+    before_large = " ".join(step for step in steps[: steps.index("seal large.png")] if step.startswith("keep"))
+    assert all(name in before_large for name in sizes if name != "large.png"), steps
+
+
+def test_an_image_is_kept_while_the_next_file_is_still_read(
+    site: Site, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+    kept: list[str] = []
+    keep = Spool.keep
+
+    def hear_keep(spool: Spool, written: Sequence[WrittenImage]) -> object:
+        kept.extend(each.image.origin.relative for each in written)
+        return keep(spool, written)
+
+    monkeypatch.setattr(Spool, "keep", hear_keep)
+    with RunningDaemon(site, MemoryTransport(broker)) as running:
+        until(lambda: running.daemon is not None)
+        assert running.daemon is not None
+        inspect = running.daemon._sealer.inspect
+
+        def hang(file: SettledFile, **options: bool) -> Inspection:
+            if file.relative == "2.png":
+                hangs.wait(20)
+            return inspect(file, **options)
+
+        monkeypatch.setattr(running.daemon._sealer, "inspect", hang)
+        for name in ("0.png", "1.png", "2.png"):
+            site.scan(name, png(name, 500))
+        try:
+            until(lambda: sorted(kept) == ["0.png", "1.png"], seconds=10)
+        finally:
+            hangs.set()
+        until(lambda: site.states().get("2.png") is FileState.OFFERED)
 
 
 def test_a_file_that_meets_a_defect_before_it_is_read_is_listed_and_the_others_arrive(

@@ -186,6 +186,17 @@ def test_images_are_discarded_together(tmp_path: Path, monkeypatch: pytest.Monke
     assert spool.used_bytes() == images[2].sealed_bytes
 
 
+def test_an_image_that_is_discarded_again_is_not_counted_off_twice(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, max_bytes=120_000)
+    first, _ = (spool_image(spool, PLAIN, label=f"scan-{number}", sequence=number) for number in (1, 2))
+    with pytest.raises(SpoolFull):
+        spool.require_room(80_000)
+    spool.discard(first)
+    spool.discard(first)  # as `Delivery.receipted` does where it is done again
+    with pytest.raises(SpoolFull):
+        spool.require_room(80_000)
+
+
 def test_an_empty_spool_takes_an_image_over_its_limit(tmp_path: Path) -> None:
     spool = open_spool(tmp_path, max_bytes=1000)
     spool_image(spool, PLAIN)

@@ -255,10 +255,10 @@ class Ledger(LedgerReader):
         with self._file.lock:
             self._take([self._steps(*self._known(key), *states, facts=facts) for key, facts in files], now)
 
-    def begin_sealing(self, file: FileVersion, *, now: str) -> int:
+    def begin_sealing(self, file: FileVersion, sha256: bytes, *, now: str) -> int:
         """Record that a file has settled, and return the number of the image that is made of it: the next, never reused.
 
-        A file whose image the spool has lost, or that can be read at last, begins anew. A power cut may take the number
+        A file whose image of this content the spool has lost, or that can be read at last, begins anew. A power cut may take the number
         back, and that the file settled: nobody hears of the image before it is in the spool and its step to sealed is
         recorded, both of which make the number durable.
 
@@ -268,7 +268,7 @@ class Ledger(LedgerReader):
         numbers: list[int] = []
         with self._file.lock:
             row, before = self._known(file)
-            anew = [FileState.SEEN] if before.lost or before.unread else []
+            anew = [FileState.SEEN] if before.unread or (before.lost and before.sha256 == sha256) else []
             steps = self._steps(row, before, *anew, FileState.SETTLED)
             self._take([steps], now, also=lambda connection: numbers.append(self._numbers.take(connection)))
             self._numbers.cover(numbers[0])

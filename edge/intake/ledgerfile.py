@@ -192,6 +192,7 @@ class LedgerFile:
     def _sync_commits(self, durable: bool) -> None:
         """Have the next commits synced, or not."""
         if durable is not self._syncs:
+            self._syncs = None  # a stop may come in between: then the next one says it again
             # In WAL mode, NORMAL leaves out the sync of a commit and nothing else.
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._syncs = durable

@@ -60,6 +60,7 @@ class Events:
         self._log = _WatchdogLog(on_overflow)
         self._observer: BaseObserver | None = None
         try:
+            _require_a_thread()
             self._observer = Observer()
             self._observer.schedule(_Hint(on_event), os.fspath(folder), recursive=True, event_filter=_HINTS)
             self._observer.start()
@@ -155,6 +156,13 @@ def filesystem_type(path: str, mountinfo: str) -> str:
         if inside and len(point) >= len(best):
             best, kind = point, source.split(" ")[0]
     return kind
+
+
+def _require_a_thread() -> None:
+    """Raise RuntimeError where no thread can be started: where it finds that out itself, watchdog leaves descriptors open."""
+    probe = threading.Thread(target=lambda: None, name="probe")
+    probe.start()
+    probe.join()
 
 
 def _inotify_queues() -> set[str]:

@@ -17,7 +17,7 @@ from typing import Final
 from edge import protocol
 from edge.envelope import sign
 from edge.envelope.keys import Trusted
-from edge.envelope.sign import Receipt
+from edge.envelope.sign import Receipt, ReceiptStatus
 from edge.errors import (
     EnvelopeError,
     MessageTooLarge,
@@ -251,10 +251,10 @@ class SendLoop:
         try:
             match messages.decode(message.payload):
                 case Want() as want:
-                    self._on_want(want)
+                    if want.image_id not in receipts:
+                        self._on_want(want)
                 case SignedReceipt(raw):
-                    if (verified := self._verified(raw)) is not None:
-                        receipts[verified[0].image_id] = verified
+                    self._collect(raw, receipts)
                 case Offer():
                     self.counts.malformed += 1
         except ReceiptError as error:
@@ -318,6 +318,12 @@ class SendLoop:
         """Return the chunks that have not even reached the broker: on a slow link they are asked for before they can come."""
         count = self._transport.in_flight
         return set(list(self._sent)[-count:]) if count else set()
+
+    def _collect(self, raw: bytes, receipts: dict[bytes, tuple[SpooledImage, Receipt]]) -> None:
+        verified = self._verified(raw)
+        # What is stored is stored, whatever is said beside it.
+        if verified and (verified[0].image_id not in receipts or verified[1].status is ReceiptStatus.STORED):
+            receipts[verified[0].image_id] = verified
 
     def _verified(self, raw: bytes) -> tuple[SpooledImage, Receipt] | None:
         """Return the image that a signed receipt is for, and the receipt; None where it is repeated.

@@ -58,7 +58,7 @@ def _child(start: dict[str, Any]) -> None:
         os.environ.clear()
         os.environ.update(start["env"])
         if TOGETHER in os.environ:
-            loading.is_read = lambda reading: reading is None or reading.exception() is None
+            loading._is_read = lambda reading: reading is None or reading.exception() is None
         steps = _wrap(start)
         code = _PROGRAMS[start["program"]](start["arguments"])
         if steps is not None:

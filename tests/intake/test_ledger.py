@@ -228,9 +228,11 @@ def test_sequence_numbers_are_never_used_twice(tmp_path):
     with Ledger.open(path) as ledger:
         assert ledger.next_sequence() == 4
         ledger.observe(FILE, now=T0)
-        assert ledger.begin_sealing(FILE, now=T1) == 5
+        assert ledger.begin_sealing(FILE, FACTS.sha256, now=T1) == 5
         assert ledger.find(FILE).state is FileState.SETTLED
-        assert ledger.begin_sealing(FILE, now=T1) == 6  # it was not sealed after all: another image, another number
+        assert (
+            ledger.begin_sealing(FILE, FACTS.sha256, now=T1) == 6
+        )  # it was not sealed after all: another image, another number
         for number, file in ((100, Version("b")), (50, Version("c"))):
             ledger.restore(file, image_id=f"{number:032x}", sequence=number, sha256=bytes(32), sealed_bytes=1, now=T1)
         assert ledger.next_sequence() == 101
@@ -302,7 +304,7 @@ def test_only_the_steps_that_may_be_lost_are_not_synced(ledger):
     assert is_synced(ledger.next_sequence)
     other = Version("b")
     assert is_synced(ledger.observe, other, now=T0)
-    assert not is_synced(ledger.begin_sealing, other, now=T0)
+    assert not is_synced(ledger.begin_sealing, other, FACTS.sha256, now=T0)
     assert is_synced(ledger.advance, other, FileState.SEALED, now=T0, facts=replace(FACTS, image_id="f" * 32))
     assert is_synced(ledger.advance, other, FileState.RECEIPTED, FileState.DISPOSED, now=T0)
 
@@ -311,7 +313,7 @@ def test_only_the_steps_that_may_be_lost_are_not_synced(ledger):
 def test_what_is_sealed_once_more_begins_anew(ledger, reason):
     bring_to(ledger, FileState.SEALED if reason != UNREADABLE else FileState.SEEN)
     ledger.quarantine(FILE, reason=reason, now=T1)
-    assert ledger.begin_sealing(FILE, now=T2) == 1
+    assert ledger.begin_sealing(FILE, FACTS.sha256, now=T2) == 1
     entry = ledger.find(FILE)
     assert (entry.state, entry.reason, entry.image_id) == (FileState.SETTLED, "", None)
     assert [event.state for event in ledger.history(FILE)][-3:] == [
@@ -322,10 +324,18 @@ def test_what_is_sealed_once_more_begins_anew(ledger, reason):
     assert sum(ledger.counts().values()) == ledger.counts()[FileState.SETTLED] == 1
 
 
+def test_a_lost_image_is_not_forgotten_for_other_content_of_the_same_file(ledger):
+    bring_to(ledger, FileState.SEALED)
+    lost = ledger.quarantine(FILE, reason=MISSING_FROM_SPOOL, now=T1)
+    with pytest.raises(EdgeError, match="from quarantined to settled"):
+        ledger.begin_sealing(FILE, b"\x02" * 32, now=T2)
+    assert ledger.find(FILE) == lost
+
+
 def test_what_was_refused_is_not_sealed_once_more(ledger):
     bring_to(ledger, FileState.QUARANTINED)
     with pytest.raises(EdgeError, match="from quarantined to settled"):
-        ledger.begin_sealing(FILE, now=T2)
+        ledger.begin_sealing(FILE, FACTS.sha256, now=T2)
 
 
 def test_steps_of_one_file_are_taken_at_once_and_those_behind_it_left_out(ledger):
@@ -345,12 +355,12 @@ def test_files_are_sealed_together_all_of_them_or_none(ledger):
     for file in files:
         ledger.observe(file, now=T0)
     for file in files[:2]:
-        ledger.begin_sealing(file, now=T0)
+        ledger.begin_sealing(file, FACTS.sha256, now=T0)
     with pytest.raises(EdgeError, match="from seen to sealed"):
         ledger.advance_all(list(zip(files, facts, strict=True)), FileState.SEALED, now=T1)
     assert ledger.counts()[FileState.SETTLED] == 2
     assert [entry.image_id for entry in ledger.entries()] == [None] * 3
-    ledger.begin_sealing(files[2], now=T0)
+    ledger.begin_sealing(files[2], FACTS.sha256, now=T0)
     ledger.advance_all(list(zip(files, facts, strict=True)), FileState.SEALED, now=T1)
     assert [(entry.relative, entry.sequence, entry.changed) for entry in ledger.entries({FileState.SEALED})] == [
         (name, number, T1) for number, name in enumerate("abc")

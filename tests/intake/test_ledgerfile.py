@@ -12,6 +12,7 @@ import pytest
 
 from edge.errors import ConfigError, LedgerCorrupt, StorageError
 from edge.intake.ledger import FileState, Ledger
+from edge.stopping import Left
 from tests.intake.rows import FACTS, FILE, T0, T1, T2, Version
 
 
@@ -269,3 +270,27 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_reported(tmp_path):
             # A sequence number that was handed out is not handed out again, whether or not it was used.
             assert ledger.next_sequence() > reported
     assert Path(path).exists()
+
+
+def test_a_stop_in_the_middle_of_a_switch_leaves_no_later_commit_unsynced(ledger):
+    """`Left` may come at any point of one thread; another one goes on and records receipts."""
+    file = ledger._file
+    real = file._connection
+
+    class Interrupted:
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+        def execute(self, statement, *values):
+            done = real.execute(statement, *values)
+            if statement == "PRAGMA synchronous = NORMAL":
+                raise Left
+            return done
+
+    file._connection = Interrupted()
+    with pytest.raises(Left), file.transaction(durable=False):
+        pass
+    file._connection = real
+    with file.transaction(durable=True) as connection:
+        pass
+    assert connection.execute("PRAGMA synchronous").fetchall() == [(2,)]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edge.errors import StorageError
+from edge.errors import DiskFailing, StorageError
 from edge.intake.ledger import FileState, Ledger
-from edge.spool import Spool
+from edge.spool import Spool, WrittenImage
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import Hospital, RunningDaemon, RunningReceiver, Site, cut, flip, png, until
 
@@ -92,6 +94,68 @@ def test_a_receipt_frees_a_full_disk_that_has_no_room_to_record_it(
         assert site.run_once(broker).all_arrived
     assert refused
     assert hospital.contents() == [png("a")]
+
+
+def test_an_image_that_the_disk_refuses_is_tried_again_soon_though_another_found_no_room(
+    site: Site, hospital: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 is kept; a waits to be kept while b finds no room; then the disk refuses a, once."""
+    site.settings = {"spool.max_bytes": 50_000}
+    for number, (name, size) in enumerate({"0.png": 100, "a.png": 30_000, "b.png": 30_000}.items()):
+        path = site.scan(name, png(name, size))
+        os.utime(path, ns=(10**18 + number, 10**18 + number))
+    keep = Spool.keep
+    kept: list[int] = []
+
+    def refuse(spool: Spool, written: Sequence[WrittenImage]) -> object:
+        kept.append(len(written))
+        if len(kept) == 1:
+            time.sleep(0.3)  # the others are read meanwhile
+        if len(kept) == 2:
+            spool.give_up(written)
+            return [DiskFailing("the disk reports an input/output error") for _ in written]
+        return keep(spool, written)
+
+    monkeypatch.setattr(Spool, "keep", refuse)
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: len(kept) >= 2)
+        # There is room for one of them, and no receipt will come to say so.
+        until(lambda: len(site.spooled()) == 2, seconds=5)
+
+
+def test_refusals_of_the_ledger_do_not_end_the_delivery_of_what_waits(
+    site: Site, hospital: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other original's last step is refused once: each time one of the places of offers is lost for ever."""
+    site.settings = {"watch.original": "delete", "watch.rescan": 1.0}
+    for number in range(12):
+        site.scan(f"{number:02}.png", png(str(number), 500))
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: len(site.spooled()) == 12)
+    real = Ledger.advance_all
+    refused: set[int] = set()
+
+    def advance_all(ledger: Ledger, files: Sequence[Any], *states: FileState, now: str) -> object:
+        if states == (FileState.DISPOSED,) and (row := files[0][0]).sequence % 2 == 0 and row.sequence not in refused:
+            refused.add(row.sequence)
+            raise StorageError("the disk is full")
+        return real(ledger, files, *states, now=now)
+
+    monkeypatch.setattr(Ledger, "advance_all", advance_all)
+    with RunningDaemon(site, MemoryTransport(broker)) as running:
+        until(lambda: running.daemon is not None)
+        assert running.daemon is not None
+        take = running.daemon._loop._take_messages
+
+        def slowly(timeout: float) -> None:
+            time.sleep(0.3)  # a busy machine: receipts come at once
+            take(timeout)
+
+        monkeypatch.setattr(running.daemon._loop, "_take_messages", slowly)
+        with RunningReceiver(hospital, MemoryTransport(broker)):
+            until(lambda: running.daemon._loop.unreceipted == 0, seconds=20)
+        assert running.daemon._loop.counts.faults == 0
+    assert len(hospital.files()) == 12
 
 
 def refuse_to_record(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.envelope.sign import ReceiptStatus
 from edge.errors import StorageError
 from edge.spool import Spool, SpooledImage
 from edge.transfer.messages import Offer, SignedReceipt, Topics, Want, decode, encode
@@ -24,6 +25,7 @@ from tests.world import (
     UnhurriedTransport,
     bytes_of,
     device_keyring,
+    flip,
     receipt_for,
     spool_image,
 )
@@ -137,12 +139,17 @@ def test_devices_that_wait_for_one_receiver_do_not_offer_in_step(
 # --- receipts -------------------------------------------------------------------------------------------------------
 
 
-def say_receipts(duo: Duo, *images: SpooledImage) -> None:
-    """Let the receiver's receipts for these images come at once."""
+def say(duo: Duo, *messages: Want | SignedReceipt) -> None:
+    """Let the receiver say all this at once."""
     mouth = UnhurriedTransport(duo.broker)
     mouth.start()
-    for image in images:
-        mouth.publish(Topics().control(DEVICE), encode(SignedReceipt(receipt_for(image))))
+    for message in messages:
+        mouth.publish(Topics().control(DEVICE), encode(message))
+
+
+def say_receipts(duo: Duo, *images: SpooledImage) -> None:
+    """Let the receiver's receipts for these images come at once."""
+    say(duo, *(SignedReceipt(receipt_for(image)) for image in images))
 
 
 def test_receipts_that_come_at_once_are_acted_on_together(tmp_path: Path, broker: MemoryBroker) -> None:
@@ -183,6 +190,35 @@ def test_a_receipt_that_cannot_be_acted_on_keeps_no_other_back(
     duo.step()
     assert receipted(duo) == ["a.png", "c.png", "b.png"]
     assert duo.sender.unreceipted == 0
+    duo.close()
+
+
+@pytest.mark.parametrize("late_first", [False, True])
+def test_what_is_stored_is_not_rejected_by_a_receipt_that_comes_with_it(
+    tmp_path: Path, broker: MemoryBroker, late_first: bool
+) -> None:
+    duo = Duo(tmp_path, broker)
+    image = add(duo, "a.png")
+    duo.step(3)
+    receipts = [SignedReceipt(receipt_for(image)), SignedReceipt(receipt_for(image, status=ReceiptStatus.REJECTED))]
+    say(duo, *(reversed(receipts) if late_first else receipts))
+    duo.step()
+    assert [receipt.status for receipt in duo.receipts] == [ReceiptStatus.STORED]
+    duo.close()
+
+
+def test_an_image_whose_receipt_has_come_is_not_given_up_for_damage(tmp_path: Path, broker: MemoryBroker) -> None:
+    damaged: list[SpooledImage] = []
+    duo = Duo(tmp_path, broker, on_damaged=damaged.append)
+    image = add(duo, "a.png")
+    duo.step(3)
+    say(duo, Want(image.image_id, RECEIVER, ((0, 1),)))
+    duo.step(3)
+    flip(image.path)
+    say(duo, SignedReceipt(receipt_for(image)), Want(image.image_id, RECEIVER, ((0, 1),)))
+    duo.step()
+    assert receipted(duo) == ["a.png"]
+    assert damaged == []
     duo.close()
 
 

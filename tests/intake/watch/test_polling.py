@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from pathlib import Path
 
 import pytest
 from watchdog.utils import BaseThread
@@ -139,3 +140,15 @@ def test_no_mountinfo_no_type():
 def test_which_file_systems_raise_no_events(folder, monkeypatch, kind, silent):
     monkeypatch.setattr(notify, "filesystem_type", lambda *_: kind)
     assert bool(notify.why_poll(folder)) == silent
+
+
+def test_where_no_thread_can_be_started_no_descriptor_is_left(folder, monkeypatch):
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for _ in range(3):
+        with pytest.raises(OSError, match="unavailable"):
+            notify.Events(folder, on_event=lambda: None, on_overflow=lambda: None)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
