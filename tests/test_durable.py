@@ -248,6 +248,18 @@ def test_removing_twice_is_fine(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_files_of_several_folders_are_removed_durably(tmp_path, monkeypatch):
+    paths = [tmp_path / folder / name for folder in ("a", "b") for name in ("1", "2")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    synced = []
+    monkeypatch.setattr(durable, "fsync_folder", synced.append)
+    durable.remove_durably(*paths)
+    assert not any(path.exists() for path in paths)
+    assert synced == [tmp_path / "a", tmp_path / "b"]
+
+
 def test_removing_in_a_missing_folder_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError):
         durable.remove_durably(tmp_path / "missing" / "file")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from edge.errors import DiskFailing, StorageError
+from edge.errors import DiskFailing, LedgerCorrupt, StorageError
 from edge.intake.ledger import FileState, Ledger
-from edge.spool import Spool, WrittenImage
+from edge.spool import Origin, Spool, WrittenImage
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import Hospital, RunningDaemon, RunningReceiver, Site, cut, flip, png, until
 
@@ -156,6 +156,74 @@ def test_refusals_of_the_ledger_do_not_end_the_delivery_of_what_waits(
             until(lambda: running.daemon._loop.unreceipted == 0, seconds=20)
         assert running.daemon._loop.counts.faults == 0
     assert len(hospital.files()) == 12
+
+
+def test_files_that_the_disk_refuses_each_time_do_not_keep_the_others_back(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [*(f"bad-{number}.png" for number in range(6)), "good.png"]
+    for number, name in enumerate(names):
+        os.utime(site.scan(name, png(name)), ns=(10**18 + number, 10**18 + number))
+    write = Spool.write
+
+    def refuse(spool: Spool, sequence: int, image_id: bytes, origin: Origin, *rest: Any) -> WrittenImage:
+        if origin.relative.startswith("bad"):
+            raise DiskFailing("the disk reports an input/output error")
+        return write(spool, sequence, image_id, origin, *rest)
+
+    monkeypatch.setattr(Spool, "write", refuse)
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: site.states().get("good.png") is FileState.DISPOSED)
+        assert receiving.contents() == [png("good.png")]
+        monkeypatch.undo()
+        until(lambda: len(receiving.contents()) == len(names))
+
+
+def test_an_incomplete_file_that_the_disk_refuses_is_carried_later(
+    site: Site, receiving: Hospital, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.settings = {"watch.incomplete": "carry"}
+    cut_short = png("cut")[:-7]
+    site.scan("cut.png", cut_short)
+    keep = Spool.keep
+    refused: list[int] = []
+
+    def refuse(spool: Spool, written: Sequence[WrittenImage]) -> object:
+        if refused:
+            return keep(spool, written)
+        refused.append(len(written))
+        spool.give_up(written)
+        return [DiskFailing("the disk reports an input/output error")]
+
+    monkeypatch.setattr(Spool, "keep", refuse)
+    with RunningDaemon(site, MemoryTransport(broker)):
+        until(lambda: receiving.contents() == [cut_short])
+    assert refused == [1]
+
+
+def test_what_ends_a_look_leaves_nothing_of_what_was_not_kept(
+    site: Site, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in enumerate(("0.png", "a.png", "b.png")):
+        os.utime(site.scan(name, png(name)), ns=(10**18 + number, 10**18 + number))
+    keep, write = Spool.keep, Spool.write
+
+    def keep_slowly(spool: Spool, written: Sequence[WrittenImage]) -> object:
+        time.sleep(0.3)  # the others are read meanwhile
+        return keep(spool, written)
+
+    def end(spool: Spool, sequence: int, image_id: bytes, origin: Origin, *rest: Any) -> WrittenImage:
+        if origin.relative == "b.png":
+            assert list(spool._folder.glob(".edge-*.tmp")), "a.png does not wait to be kept"
+            raise LedgerCorrupt("the ledger is damaged")
+        return write(spool, sequence, image_id, origin, *rest)
+
+    monkeypatch.setattr(Spool, "keep", keep_slowly)
+    monkeypatch.setattr(Spool, "write", end)
+    with pytest.raises(LedgerCorrupt), RunningDaemon(site, MemoryTransport(broker)) as running:
+        until(lambda: not running.alive)
+    assert [path.name for path in (site.state / "spool").iterdir() if path.suffix == ".tmp"] == []
+    assert len(site.spooled()) == 1
 
 
 def refuse_to_record(
