@@ -69,14 +69,16 @@ def deep_colour() -> np.ndarray:
 
 def test_colour_of_16_bits_is_measured_as_such() -> None:
     image = deep_colour()
+    # Keys are drawn anew in each run: what noise does once in a million runs is no failure.
+    local = metrics.local_entropy_bounds(16, 1e-6, channels=3)
     for each in measure_all(CHOSEN, Sample("deep.tif", image, MOMENT), seed=1):
         assert (each.shape, each.bits) == ((280, 230, 3), 16)
         assert (each.mse_back, each.psnr_back) == (0, math.inf)
         assert each.noise_entropy == metrics.noise_entropy(280 * 230 * 3, 16)
         assert each.cipher.entropy == pytest.approx(each.noise_entropy, abs=0.01)
-        assert each.cipher.local_entropy == pytest.approx(metrics.local_entropy_bounds(16).mean, abs=0.001)
+        assert local.low < each.cipher.local_entropy < local.high
         assert each.cipher.chi_square_p > 1e-6
-        assert all(abs(correlation.all_pairs) < 0.015 for correlation in each.cipher.correlations)
+        assert all(abs(correlation.all_pairs) < 0.025 for correlation in each.cipher.correlations)
         assert each.against_plain.uaci == pytest.approx(each.uaci_expected, abs=0.3)
         assert each.mse == pytest.approx(metrics.mse_of_uaci(each.uaci_expected, 16), rel=0.02)
         assert each.system.npcr > 99.98
