@@ -258,9 +258,9 @@ class Ledger(LedgerReader):
     def begin_sealing(self, file: FileVersion, sha256: bytes, *, now: str) -> int:
         """Record that a file has settled, and return the number of the image that is made of it: the next, never reused.
 
-        A file whose image of this content the spool has lost, or that can be read at last, begins anew. A power cut may take the number
-        back, and that the file settled: nobody hears of the image before it is in the spool and its step to sealed is
-        recorded, both of which make the number durable.
+        A file whose image of this content the spool has lost, or that can be read at last, begins anew. A power cut may take
+        the number back, and that the file settled: nobody hears of the image before it is in the spool and its step to
+        sealed is recorded, both of which make the number durable.
 
         Raises:
             EdgeError, StorageError: as `advance`.
