@@ -55,7 +55,7 @@ class Archive:
 
     def close(self) -> None:
         """Close the catalogue, and let go of the store."""
-        self._leave_private()
+        self.rest()
         self.catalogue.close()
 
     def free_bytes(self) -> int:
@@ -70,7 +70,7 @@ class Archive:
     def incoming(self) -> Iterator[Path]:
         """Give a private folder on the store's file system for one image; what lies in it is gone when the block ends.
 
-        The folder itself stays for the next image, until `close`.
+        The folder itself stays for the next image, until `rest`.
 
         Raises:
             StorageError: the disk refused.
@@ -79,7 +79,7 @@ class Archive:
         # One that is where it was shows that the store is, too.
         if folder is None or identity is None or _identity(folder) != identity:
             self._require_mount()
-            self._leave_private()
+            self.rest()
             folder = self._make_private()
         try:
             yield folder
@@ -91,7 +91,7 @@ class Archive:
                 raise
 
     def _make_private(self) -> Path:
-        """Make a private folder, and hold it until `_leave_private`."""
+        """Make a private folder, and hold it until `rest`."""
         if not self._incoming.is_dir():
             durable.make_folder(self._incoming)
         folder = self._incoming / os.urandom(8).hex()
@@ -99,7 +99,7 @@ class Archive:
             folder.mkdir(0o700)  # nothing in it has to survive a power cut
         except OSError as error:
             raise durable.storage_error(error) from error
-        self._private, self._private_identity = folder, None  # `_leave_private` removes it, whatever comes
+        self._private, self._private_identity = folder, None  # `rest` removes it, whatever comes
         try:
             # It tells the other receivers of a group, whose store this may be too, that the folder is in use.
             self._held.enter_context(durable.lock_folder(folder))
@@ -110,8 +110,11 @@ class Archive:
         self._private_identity = _identity(folder)
         return folder
 
-    def _leave_private(self) -> None:
-        """Let go of the private folder; what of it cannot be removed is swept at a next start."""
+    def rest(self) -> None:
+        """Hold nothing in the store until the next image comes, so that it can be unmounted.
+
+        What cannot be removed of the private folder is swept at a next start.
+        """
         if self._private is not None:
             with suppress(StorageError):
                 _remove_folder(self._private)

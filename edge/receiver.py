@@ -45,6 +45,8 @@ from edge.transport.base import Message, Transport
 
 _LOG = logging.getLogger(__name__)
 _STATUS_SECONDS: Final = 60.0
+_REST_SECONDS: Final = 60.0
+"""How long after the last image nothing is held open in the store, which somebody may want to unmount."""
 _SPARE_BYTES: Final = 64 * 1024 * 1024
 """Free space to leave beside a bulk and its plain image: the catalogue and the next receipt need a disk too."""
 _PART_SECONDS: Final = 30 * 86_400.0
@@ -107,6 +109,7 @@ class Receiver:
         self._strangers = Allowance(burst=_STRANGERS_AT_ONCE, seconds=_SECONDS_A_STRANGER, clock=clock)
         self._boot = secrets.token_hex(8)
         self._generation = 0
+        self._rest_at = math.inf
         self._status_at = 0.0
         self._turning = Mark()
         self._refusal: StorageError | None = None
@@ -157,6 +160,9 @@ class Receiver:
             self._status_at = self._clock()
         if self._generation and (self._clock() >= self._status_at or self._outer_alarms() != self._said_alarms):
             self._publish_status()
+        if self._clock() >= self._rest_at:
+            self._rest_at = math.inf
+            self.archive.rest()
         self._loop.step()
 
     def close(self) -> None:
@@ -249,6 +255,7 @@ class Receiver:
 
     def _store(self, part: Part, envelope: sign.VerifiedEnvelope) -> None:
         """Unseal, decipher, store and record a bulk that is what its device signed."""
+        self._rest_at = self._clock() + _REST_SECONDS
         with self.archive.incoming() as folder:
             # > unseal > decipher
             with part.bulk() as bulk, self.archive.scratch(folder) as scratch:

@@ -76,3 +76,20 @@ def test_what_belongs_beside_the_pixels_lies_beside_them(duo: Duo) -> None:
     assert files[f"{DEVICE}/2023/11/14/image.bin.png.dicom"] == b"header"
     with Image.open(duo.hospital.store / f"{DEVICE}/2023/11/14/image.bin.png") as stored:
         np.testing.assert_array_equal(np.asarray(stored), samples.reshape(3, 4))
+
+
+def test_nothing_is_held_open_in_the_store_while_no_image_comes(duo: Duo) -> None:
+    def held() -> list[str]:
+        links = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+        return [link for link in links if link.startswith(str(duo.hospital.store))]
+
+    receiver = duo.start_receiver()
+    for label in ("one", "another"):
+        duo.spool_image(bytes_of(label, 20_000), label=label)
+        duo.deliver_all()
+        assert len(held()) == 1  # the lock of the private folder
+        duo.clock.tick(61)
+        receiver.step()
+        assert held() == []
+        assert list((duo.hospital.store / ".incoming").iterdir()) == []
+    assert len(duo.hospital.contents()) == 2
