@@ -1,10 +1,10 @@
 """The device's only queue: one sealed file an image, kept until a verified receipt frees it.
 
-    write image and origin aside > fsync both > name the origin > fsync the folder > name the image > again > (ledger)
+    write image and origin aside > fsync > rename > fsync the folder > (ledger)
 
-Images that come close together are synced together. Beside each `<sequence>-<image id>.sealed` stands an `.origin`: which
-file of the scanner it was made of, so that a lost or torn ledger can be rebuilt, and no image is sealed twice after a
-crash. Nothing is dropped by count, age or retry.
+Images that come close together are synced together. A file `<sequence>-<image id>.spooled` is the sealed image and, behind
+it, its origin: which file of the scanner it was made of, so that a lost or torn ledger can be rebuilt, and no image is
+sealed twice after a crash. Nothing is dropped by count, age or retry.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ from edge.envelope.sign import SignedEnvelope
 from edge.errors import EnvelopeError, SpoolFull, StorageError
 from edge.records import SettledFile
 
-_NAME: Final = re.compile(r"(\d{16})-([0-9a-f]{32})\.sealed")
+_SUFFIX: Final = ".spooled"
+_NAME: Final = re.compile(rf"(\d{{16}})-([0-9a-f]{{32}})\{_SUFFIX}")
 _QUARANTINE: Final = "quarantine"
 _LAST_BYTES: Final = 1 << 20
 """Less free space than this is none: SQLite may need some pages of its log for one step."""
+_ORIGIN_MAX: Final = 64 << 10
+"""Bytes of an origin at most: a path has 4,096, and JSON makes six of one that is no letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class SpooledImage:
-    """One image of the spool: its envelope, its origin, and the file that holds both items of the bulk."""
+    """One image of the spool: its envelope, its origin, and the file that holds both and the bulk."""
 
     path: Path
     sequence: int
@@ -99,8 +102,10 @@ class SpooledImage:
         try:
             with self.path.open("rb", buffering=0) as file:
                 file.seek(len(self.envelope.raw))
-                while piece := file.read(protocol.SEALING_STEP_BYTES):
+                left = self.envelope.manifest.bulk_bytes
+                while piece := file.read(min(left, protocol.SEALING_STEP_BYTES)):
                     digest.update(piece)
+                    left -= len(piece)
         except FileNotFoundError as error:
             raise EnvelopeError("a sealed image in the spool is gone") from error
         except OSError as error:
@@ -114,8 +119,8 @@ class WrittenImage:
     """An image that is written into the spool's folder and not kept yet: a crash leaves nothing of it."""
 
     image: SpooledImage
-    sealed: durable.Aside
-    origin: durable.Aside
+    aside: durable.Aside
+    size: int
 
 
 class Spool:
@@ -140,7 +145,6 @@ class Spool:
         durable.make_folder(folder)
         durable.make_folder(folder / _QUARANTINE)
         durable.sweep_temporaries(folder)
-        self._join_origins()
         # What an earlier run gave its name and did not live to sync.
         durable.fsync_folder(folder)
         # Counted along: listing a spool of 10,000 images for every new one would take longer than sealing it.
@@ -158,12 +162,14 @@ class Spool:
             StorageError: the disk refused.
         """
         self.require_room(origin.size)
-        path = self._folder / f"{sequence:016d}-{image_id.hex()}.sealed"
-        with durable.aside(path) as sealed, durable.aside(path.with_suffix(".origin")) as beside:
-            beside.file.write(_encode_origin(origin))
-            written = WrittenImage(SpooledImage(path, sequence, write(sealed.file), origin), sealed, beside)
+        path = self._folder / f"{sequence:016d}-{image_id.hex()}{_SUFFIX}"
+        with durable.aside(path) as aside:
+            image = SpooledImage(path, sequence, write(aside.file), origin)
+            aside.file.seek(0, os.SEEK_END)
+            aside.file.write(_encode_origin(origin))
+            written = WrittenImage(image, aside, aside.file.tell())
         with self._lock:
-            self._unkept += written.image.sealed_bytes
+            self._unkept += written.size
         return written
 
     def keep(self, written: Sequence[WrittenImage]) -> list[SpooledImage | StorageError]:
@@ -174,8 +180,7 @@ class Spool:
         """
         if len(written) > 1:
             for each in written:
-                each.sealed.begin_to_sync()
-                each.origin.begin_to_sync()
+                each.aside.begin_to_sync()
         outcomes = [_synced(each) for each in written]
         try:
             self._name([each for each, outcome in zip(written, outcomes, strict=True) if outcome is each.image])
@@ -183,26 +188,23 @@ class Spool:
             outcomes = [error if isinstance(outcome, SpooledImage) else outcome for outcome in outcomes]
         self.give_up([each for each, outcome in zip(written, outcomes, strict=True) if outcome is not each.image])
         with self._lock:
-            kept = sum(outcome.sealed_bytes for outcome in outcomes if isinstance(outcome, SpooledImage))
+            kept = sum(each.size for each, outcome in zip(written, outcomes, strict=True) if outcome is each.image)
             self._unkept -= kept
             self._used += kept
         return outcomes
 
     def _name(self, written: Sequence[WrittenImage]) -> None:
-        # An origin without its image is swept at the next start; an image without its origin would be nobody's.
-        for asides in ([each.origin for each in written], [each.sealed for each in written]):
-            for aside in asides:
-                aside.take_name()
-            if asides:
-                durable.fsync_folder(self._folder)
+        for each in written:
+            each.aside.take_name()
+        if written:
+            durable.fsync_folder(self._folder)
 
     def give_up(self, written: Sequence[WrittenImage]) -> None:
         """Leave nothing of images that are not to be kept."""
         for each in written:
-            each.sealed.discard()
-            each.origin.discard()
+            each.aside.discard()
         with self._lock:
-            self._unkept -= sum(each.image.sealed_bytes for each in written)
+            self._unkept -= sum(each.size for each in written)
 
     def require_room(self, size: int) -> None:
         """Insist that an image of `size` bytes fits.
@@ -225,12 +227,12 @@ class Spool:
         return used > 0 and used + size > self._max_bytes
 
     def used_bytes(self) -> int:
-        """Return the bytes of all sealed images, the quarantined ones too.
+        """Return the bytes of all images, the quarantined ones too.
 
         Raises:
             StorageError: the disk refused.
         """
-        return sum(_size(path) for folder in (self._folder, self._folder / _QUARANTINE) for path in _sealed(folder))
+        return sum(_size(path) for folder in (self._folder, self._folder / _QUARANTINE) for path in _images_of(folder))
 
     @property
     def exhausted(self) -> bool:
@@ -251,7 +253,7 @@ class Spool:
 
     def _images(self, folder: Path) -> list[SpooledImage]:
         found = []
-        for path in sorted(folder.glob("*.sealed")):
+        for path in sorted(folder.glob(f"*{_SUFFIX}")):
             match = _NAME.fullmatch(path.name)
             if match is None:
                 continue
@@ -272,12 +274,6 @@ class Spool:
             there = sum(_size(image.path) for image in images)
             durable.remove_durably(*(image.path for image in images))
             self._used = max(0, self._used - there)
-        # An origin that a power cut brings back is swept at the next start: this removal needs no sync of its own.
-        try:
-            for image in images:
-                image.path.with_suffix(".origin").unlink(missing_ok=True)
-        except OSError as error:
-            raise durable.storage_error(error) from error
 
     def quarantine(self, image: SpooledImage) -> None:
         """Move an image aside that can never be delivered as it is; it is kept.
@@ -297,42 +293,26 @@ class Spool:
 
     @staticmethod
     def _move(path: Path, folder: Path) -> None:
-        """Move a sealed image and its origin; where that is interrupted, the next start joins them again."""
         try:
-            for each in (path.with_suffix(".origin"), path):
-                if each.exists():
-                    each.rename(folder / each.name)
+            if path.exists():
+                path.rename(folder / path.name)
         except OSError as error:
             raise durable.storage_error(error) from error
         durable.fsync_folder(folder)
         durable.fsync_folder(path.parent)
 
-    def _join_origins(self) -> None:
-        """Bring each origin to where its sealed image is; remove those whose image was never finished or is discarded."""
-        quarantine = self._folder / _QUARANTINE
-        for folder, other in ((self._folder, quarantine), (quarantine, self._folder)):
-            for beside in folder.glob("*.origin"):
-                sealed = beside.with_suffix(".sealed").name
-                if (folder / sealed).exists():
-                    continue
-                if (other / sealed).exists() and not (other / beside.name).exists():
-                    self._move(beside, other)
-                else:
-                    durable.remove_durably(beside)
-
 
 def _synced(written: WrittenImage) -> SpooledImage | StorageError:
     try:
-        written.sealed.sync()
-        written.origin.sync()
+        written.aside.sync()
     except StorageError as error:
         return error
     return written.image
 
 
-def _sealed(folder: Path) -> list[Path]:
+def _images_of(folder: Path) -> list[Path]:
     try:
-        return list(folder.glob("*.sealed"))
+        return list(folder.glob(f"*{_SUFFIX}"))
     except OSError as error:
         raise durable.storage_error(error) from error
 
@@ -350,13 +330,13 @@ def _read(path: Path, sequence: int, image_id: bytes) -> SpooledImage:
     try:
         with path.open("rb") as file:
             envelope = sign.read_envelope(file)
-        size = path.stat().st_size
-        origin = _decode_origin(path.with_suffix(".origin").read_bytes())
+            file.seek(len(envelope.raw) + envelope.manifest.bulk_bytes)
+            origin = _decode_origin(file.read(_ORIGIN_MAX))
     except FileNotFoundError as error:
-        raise EnvelopeError("a sealed image in the spool has lost its origin") from error
+        raise EnvelopeError("a sealed image in the spool is gone") from error
     except OSError as error:
         raise durable.storage_error(error) from error
-    if size != len(envelope.raw) + envelope.manifest.bulk_bytes or envelope.manifest.image_id != image_id:
+    if envelope.manifest.image_id != image_id:
         raise EnvelopeError("a sealed image in the spool is not what its name says")
     return SpooledImage(path, sequence, envelope, origin)
 

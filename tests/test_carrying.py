@@ -109,7 +109,7 @@ def test_images_that_are_kept_together_share_the_syncs_of_the_folder_and_of_the_
     monkeypatch.setattr(durable, "fsync_folder", hear_sync)
     monkeypatch.setattr(Ledger, "advance_all", hear_steps)
     way.carrier.keep()
-    assert synced == [way.site.state / "spool"] * 2  # origins, then images
+    assert synced == [way.site.state / "spool"]
     assert recorded == [5]
     assert len(way.kept()) == 5
 
@@ -150,7 +150,7 @@ def test_large_images_are_kept_alone(way: Way) -> None:
 
 def test_an_image_that_the_disk_refuses_holds_no_other_back(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     files = way.seal("a.png", "b.png", "c.png")
-    monkeypatch.setattr(durable.os, "fsync", failing_at_call(3))  # b.png, of which two files are synced
+    monkeypatch.setattr(durable.os, "fsync", failing_at_call(2))  # b.png
     outcomes = dict(way.carrier.keep())
     monkeypatch.undo()
     assert way.kept() == ["a.png", "c.png"]
@@ -166,7 +166,7 @@ def test_an_image_that_the_disk_refuses_holds_no_other_back(way: Way, monkeypatc
 
 def test_where_the_folder_cannot_be_synced_nothing_is_kept(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     way.seal("a.png", "b.png")
-    monkeypatch.setattr(durable.os, "fsync", failing_at_call(6))  # four files, and the folder twice
+    monkeypatch.setattr(durable.os, "fsync", failing_at_call(3))  # two files, and the folder
     outcomes = way.carrier.keep()
     monkeypatch.undo()
     assert all(isinstance(error, StorageError) for _, error in outcomes)
@@ -241,14 +241,15 @@ def test_a_stop_while_images_are_kept_leaves_nothing_of_them(way: Way, monkeypat
     assert way.spool._unkept == 0
 
 
-def test_origins_are_durable_before_any_image_has_its_name(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_durable_before_any_of_them_has_its_name(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     way.seal("a.png", "b.png")
-    take_name, sync = durable.Aside.take_name, durable.fsync_folder
-    monkeypatch.setattr(durable.Aside, "take_name", lambda new: (steps.append(new.path.suffix), take_name(new))[1])
-    monkeypatch.setattr(durable, "fsync_folder", lambda path: (steps.append("sync"), sync(path))[1])
+    take_name, sync, sync_folder = durable.Aside.take_name, durable.Aside.sync, durable.fsync_folder
+    monkeypatch.setattr(durable.Aside, "take_name", lambda new: (steps.append("name"), take_name(new))[1])
+    monkeypatch.setattr(durable.Aside, "sync", lambda new: (steps.append("sync"), sync(new))[1])
+    monkeypatch.setattr(durable, "fsync_folder", lambda path: (steps.append("sync folder"), sync_folder(path))[1])
     way.carrier.keep()
-    assert steps == [".origin", ".origin", "sync", ".sealed", ".sealed", "sync"]
+    assert steps == ["sync", "sync", "name", "name", "sync folder"]
 
 
 def test_what_is_given_up_leaves_nothing(way: Way) -> None:
@@ -276,4 +277,4 @@ def failing_at_call(number: int) -> Callable[[int], None]:
 def temporaries(way: Way) -> list[str]:
     """Return what the spool's folder holds beside images."""
     folder = way.site.state / "spool"
-    return [path.name for path in folder.iterdir() if path.is_file() and path.suffix not in {".sealed", ".origin"}]
+    return [path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".spooled"]

@@ -13,7 +13,7 @@ from edge import durable
 from edge.daemon import Summary
 from edge.envelope import sign
 from edge.intake.ledger import FileState, Ledger
-from edge.spool import Spool, SpooledImage
+from edge.spool import Origin, Spool, SpooledImage
 from edge.transport.memory import MemoryBroker, MemoryTransport
 from tests.world import (
     Hospital,
@@ -156,17 +156,16 @@ def test_a_rejected_image_is_not_forgotten_with_a_lost_ledger(
     assert site.quarantined() == []
 
 
-def stray(site: Site, origin: bytes, plain: bytes) -> Path:
+def stray(site: Site, origin: Origin, plain: bytes) -> Path:
     """Put a second image of a file into the spool, of which the ledger knows nothing."""
     spool = Spool(site.state / "spool", max_bytes=1 << 30, reserve_bytes=0)
-    path = spool_image(spool, plain, label="a", sequence=9).path
-    path.with_suffix(".origin").write_bytes(origin)
-    return path
+    return spool_image(spool, plain, label="a", sequence=9, origin=origin).path
 
 
-def origin_of(sealed: Path) -> bytes:
-    """Return what the spool says of the file that an image was made of."""
-    return sealed.with_suffix(".origin").read_bytes()
+def origin_of(site: Site) -> Origin:
+    """Return which file the only image of the spool was made of."""
+    [image] = Spool(site.state / "spool", max_bytes=1 << 30, reserve_bytes=0).images()
+    return image.origin
 
 
 @pytest.mark.parametrize("first_is_there", [True, False])
@@ -177,7 +176,7 @@ def test_of_two_images_of_one_file_one_is_delivered(
     site.run_until_offered(broker)
     path.unlink()
     [first] = site.spooled()
-    second = stray(site, origin_of(first), png("a"))
+    second = stray(site, origin_of(site), png("a"))
     if not first_is_there:
         first.unlink()
     with RunningReceiver(hospital, MemoryTransport(broker)):
@@ -196,7 +195,7 @@ def test_of_two_images_of_one_file_the_whole_one_is_delivered(
     site.run_until_offered(broker)
     path.unlink()
     [first] = site.spooled()
-    stray(site, origin_of(first), png("a"))
+    stray(site, origin_of(site), png("a"))
     flip(first)
     with Ledger.open(site.state / "ledger.sqlite") as ledger:
         ledger.quarantine(first.stem[17:], reason="damaged-in-spool", now="2026-01-02T03:04:05+00:00")
@@ -210,12 +209,11 @@ def test_a_second_image_of_a_file_is_not_delivered_where_the_share_numbers_its_f
 ) -> None:
     path = site.scan("a.png", png("a"))
     site.run_until_offered(broker)
-    [first] = site.spooled()
     # A second one that the disk refused to record, and then to remove; the daemon has not been started anew yet.
     before = site.ledger()[0].inode
     with RunningDaemon(site, MemoryTransport(broker)) as running:
         until(lambda: running.daemon is not None)
-        stray(site, origin_of(first), png("a"))
+        stray(site, origin_of(site), png("a"))
         copy = path.with_name(".copy")
         copy.write_bytes(png("a"))
         os.utime(copy, ns=(path.stat().st_mtime_ns,) * 2)
@@ -250,7 +248,7 @@ def test_a_second_image_of_a_file_that_has_arrived_is_not_delivered(
 ) -> None:
     site.scan("a.png", png("a"))
     site.run_until_offered(broker)
-    origin = origin_of(site.spooled()[0])
+    origin = origin_of(site)
     with RunningReceiver(hospital, MemoryTransport(broker)):
         assert site.run_once(broker).all_arrived
         stray(site, origin, png("a"))
@@ -444,9 +442,7 @@ def test_of_two_sealed_images_of_one_file_a_new_ledger_takes_the_newer(
     site.scan("a.png", png("a"))
     site.run_until_offered(broker)
     [damaged] = site.spooled()
-    for suffix in (".sealed", ".origin"):
-        path = damaged.with_suffix(suffix)
-        path.rename(path.parent / "quarantine" / path.name)
+    damaged.rename(damaged.parent / "quarantine" / damaged.name)
     with RunningDaemon(site, MemoryTransport(broker)):
         until(site.spooled)
     for file in site.state.glob("ledger.sqlite*"):

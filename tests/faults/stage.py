@@ -216,7 +216,7 @@ class Stage:
             connection.close()
 
     def leftovers(self) -> list[str]:
-        """Return what should be gone: temporaries anywhere, parts, images in clear, sealed images, stray origins."""
+        """Return what should be gone: temporaries anywhere, parts, images in clear, sealed images."""
         temporary = [path for root in (self.device, self.receiver) for path in root.rglob(".edge-*")]
         clear = list((self.store / ".incoming").iterdir()) if self.store.exists() else []
         known = {entry.image_id for entry in self.ledger()}

@@ -296,6 +296,6 @@ def _role(path: Path, operation: str) -> str:
         return ""
     if _TEMPORARY.fullmatch(path.name):
         return " temporary"
-    if path.suffix in {".sealed", ".origin", ".part", ".have", ".key", ".json", ".sqlite"}:
+    if path.suffix in {".sealed", ".spooled", ".part", ".have", ".key", ".json", ".sqlite"}:
         return f" {path.suffix}"
     return f" {path.name}" if path.name in {"plain", "scratch", "lock"} else " folder" if path.is_dir() else " file"

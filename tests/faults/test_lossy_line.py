@@ -45,7 +45,7 @@ def _cross(folder: Path, *, images: Mapping[str, bytes], delay: float, loss: flo
     with LossyLine(delay=delay, loss=loss) as line, _ends(folder, line, images) as (store, device, receiver):
         until(lambda: _stored(store) == sorted(images.values()), seconds=patience)
         spool = folder / "keys" / "device" / "state" / "spool"
-        until(lambda: not list(spool.glob("*.sealed")), seconds=patience)
+        until(lambda: not list(spool.glob("*.spooled")), seconds=patience)
         for program in (device, receiver):
             assert program.running
             assert "Traceback" not in program.said

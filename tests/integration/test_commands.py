@@ -89,7 +89,7 @@ def test_a_receiver_with_once_ends_by_itself(
     monkeypatch.setattr(receiver, "_ONCE_QUIET_SECONDS", 2.0)
     config = keys / "device" / "config.toml"
     with Program(tmp_path / "device.log", "edge-encryptor", "--watch", scans, "--config", config) as device:
-        until(lambda: list((keys / "device" / "state" / "spool").glob("*.sealed")))
+        until(lambda: list((keys / "device" / "state" / "spool").glob("*.spooled")))
         assert receiver.main(["--config", str(keys / "receiver" / "config.toml"), "--once"]) == 0
         assert device.stop() == 0
     assert "1 stored, 0 rejected" in capfd.readouterr().err
@@ -125,7 +125,7 @@ def test_without_a_broker_a_plain_sentence_and_a_hint_appear_and_a_signal_ends_i
         assert running.running
         if program == "edge-encryptor":
             # Only an image that is waiting can have failed to arrive.
-            until(lambda: list((keys / "device" / "state" / "spool").glob("*.sealed")))
+            until(lambda: list((keys / "device" / "state" / "spool").glob("*.spooled")))
         assert running.stop() == (3 if program == "edge-encryptor" else 0)
     assert "Traceback" not in running.said
 
@@ -141,7 +141,7 @@ def test_a_broker_whose_certificate_another_ca_signed_is_refused_by_name(
         with Program(tmp_path / "device.log", "edge-encryptor", *arguments, env=env) as device:
             until(lambda: "certificate" in device.said)
             assert "check [broker] ca_file" in device.said
-            until(lambda: list((keys / "device" / "state" / "spool").glob("*.sealed")))
+            until(lambda: list((keys / "device" / "state" / "spool").glob("*.spooled")))
             assert device.stop() == 3
     assert "Traceback" not in device.said
     [entry] = json.loads(run("edge-encryptor", "queue", "--json", "--config", config).out)["files"]

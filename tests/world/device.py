@@ -170,11 +170,11 @@ class Site:
 
     def spooled(self) -> list[Path]:
         """Return the sealed images that wait for delivery."""
-        return sorted((self.state / "spool").glob("*.sealed"))
+        return sorted((self.state / "spool").glob("*.spooled"))
 
     def quarantined(self) -> list[Path]:
         """Return the sealed images that were set aside."""
-        return sorted((self.state / "spool" / "quarantine").glob("*.sealed"))
+        return sorted((self.state / "spool" / "quarantine").glob("*.spooled"))
 
 
 @cache

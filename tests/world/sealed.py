@@ -21,14 +21,26 @@ from tests.world.keyrings import DEVICE, RECEIVER
 
 
 def spool_image(
-    spool: Spool, plain: bytes, *, label: str = "image", sequence: int = 1, **changes: object
+    spool: Spool,
+    plain: bytes,
+    *,
+    label: str = "image",
+    sequence: int = 1,
+    origin: Origin | None = None,
+    **changes: object,
 ) -> SpooledImage:
     """Put a sealed image into a spool, as the carrier does; `changes` are those of `_seal`."""
-    return keep(spool, write_image(spool, plain, label=label, sequence=sequence, **changes))
+    return keep(spool, write_image(spool, plain, label=label, sequence=sequence, origin=origin, **changes))
 
 
 def write_image(
-    spool: Spool, plain: bytes, *, label: str = "image", sequence: int = 1, **changes: object
+    spool: Spool,
+    plain: bytes,
+    *,
+    label: str = "image",
+    sequence: int = 1,
+    origin: Origin | None = None,
+    **changes: object,
 ) -> WrittenImage:
     """Write a sealed image into a spool's folder, and do not keep it."""
     entropy = party.fixed_entropy(label)
@@ -36,7 +48,7 @@ def write_image(
     return spool.write(
         sequence,
         entropy.image_id,
-        Origin.of(file, hashlib.sha256(plain).digest()),
+        origin or Origin.of(file, hashlib.sha256(plain).digest()),
         lambda sink: _seal(
             sink,
             plain,

@@ -68,7 +68,7 @@ def test_sealing_and_opening_are_measured_beside_a_copy_and_by_size(tmp_path):
     assert sealed.limit == opened.limit
     assert sealed.at_least == 300
     assert (sealing_cpu.unit, opening_cpu.unit, small.unit) == ("ms CPU/MB", "ms CPU/MB", "MB/s")
-    assert not list((tmp_path / "seal" / "spool").rglob("*.sealed"))
+    assert not list((tmp_path / "seal" / "spool").rglob("*.spooled"))
 
 
 # --- the whole way --------------------------------------------------------------------------------------------------
