@@ -331,9 +331,9 @@ class Daemon:
             raise
         self._refusal = None
 
-    def _offered(self, image: SpooledImage) -> None:
+    def _offered(self, images: Sequence[SpooledImage]) -> None:
         with self._noted():
-            self._delivery.offered(image)
+            self._delivery.offered(images)
 
     def _receipted(self, receipts: Sequence[tuple[SpooledImage, Receipt]]) -> None:
         for _, receipt in receipts:

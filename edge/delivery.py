@@ -47,11 +47,11 @@ class Delivery:
         self._timestamp = timestamp
         self.originals_wait = False
 
-    def offered(self, image: SpooledImage) -> None:
-        """Record that an image has been offered."""
-        entry = self._ledger.by_image(image.image_id.hex())
-        if entry is not None and entry.state is FileState.SEALED:
-            self._ledger.advance(image.image_id.hex(), FileState.OFFERED, now=self._timestamp())
+    def offered(self, images: Sequence[SpooledImage]) -> None:
+        """Record that images have been offered; those that have been before are recorded already."""
+        entries = ((image.image_id.hex(), self._ledger.by_image(image.image_id.hex())) for image in images)
+        new = [(name, None) for name, entry in entries if entry is not None and entry.state is FileState.SEALED]
+        self._ledger.advance_all(new, FileState.OFFERED, now=self._timestamp())
 
     def receipted(self, receipts: Sequence[tuple[SpooledImage, Receipt]]) -> None:
         """Act on verified receipts, on all that came at once, each step durable before the next: ledger, spool, originals.

@@ -353,23 +353,18 @@ def free_bytes(path: Path) -> int:
     Raises:
         StorageError: the disk refused.
     """
-    figures = _file_system(path)
-    return figures.f_bavail * figures.f_frsize
+    return room(path)[0]
 
 
-def total_bytes(path: Path) -> int:
-    """Return the size of the file system of `path` in bytes.
+def room(path: Path) -> tuple[int, int]:
+    """Return the bytes of `free_bytes` and the size in bytes of the file system of `path`.
 
     Raises:
         StorageError: the disk refused.
     """
-    figures = _file_system(path)
-    return figures.f_blocks * figures.f_frsize
-
-
-def _file_system(path: Path) -> os.statvfs_result:
     with _in_plain_words():
-        return os.statvfs(path)
+        figures = os.statvfs(path)
+    return figures.f_bavail * figures.f_frsize, figures.f_blocks * figures.f_frsize
 
 
 @contextmanager

@@ -218,8 +218,9 @@ class Spool:
                 self._used = self.used_bytes()
             if self._exceeds(size):
                 raise SpoolFull("the spool has reached its size limit")
-        reserve = max(self._reserve_bytes, durable.total_bytes(self._folder) * self._reserve_percent // 100)
-        if durable.free_bytes(self._folder) < reserve + size + size // 512 + protocol.HEADER_MAX_BYTES:
+        free, total = durable.room(self._folder)
+        reserve = max(self._reserve_bytes, total * self._reserve_percent // 100)
+        if free < reserve + size + size // 512 + protocol.HEADER_MAX_BYTES:
             raise SpoolFull("the disk of the spool has less free space than the reserve")
 
     def _exceeds(self, size: int) -> bool:

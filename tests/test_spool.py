@@ -196,10 +196,10 @@ def test_an_empty_spool_takes_an_image_over_its_limit(tmp_path: Path) -> None:
 
 def test_the_reserve_of_the_disk_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = open_spool(tmp_path, reserve_bytes=1_000_000)
-    monkeypatch.setattr(durable, "free_bytes", lambda _path: 1_040_000)
+    monkeypatch.setattr(durable, "room", lambda _path: (1_040_000, 10_000_000))
     with pytest.raises(SpoolFull):
         spool_image(spool, PLAIN)
-    monkeypatch.setattr(durable, "free_bytes", lambda _path: 1_200_000)
+    monkeypatch.setattr(durable, "room", lambda _path: (1_200_000, 10_000_000))
     spool_image(spool, PLAIN)
 
 

@@ -222,6 +222,7 @@ def _daemon(setup: _Setup, arguments: argparse.Namespace, service: Service[_Setu
     durable.make_folder(config.device.state)
     stack.enter_context(durable.lock_folder(config.device.state))
     inspector = stack.enter_context(inspector_for(config))
+    inspector.start()  # while the networks are loaded
     scratch = _empty_scratch(config.device.state / "scratch")
     wall = WallClock()
     sealer = sealer_for(config, setup.keyring, inspector, scratch=scratch, operator_time=arguments.datetime, wall=wall)

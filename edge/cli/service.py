@@ -6,6 +6,7 @@ what is read anew is taken whole or not at all, and while it cannot be read, wha
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -158,6 +159,9 @@ def service_for(read: Callable[[], _Settings], *, reloads: bool = True) -> Itera
 @contextmanager
 def guarded(stages: Sequence[Stage]) -> Iterator[None]:
     """Tell the supervisor that the service is ready and well; end the process where a stage makes no progress."""
+    # What was made until now lives as long as the service. To look through it for garbage again and again is in vain.
+    gc.collect()
+    gc.freeze()
     with Guard(stages, on_well=lambda: notify_supervisor("WATCHDOG=1"), on_stuck=_end):
         notify_supervisor("READY=1")
         yield

@@ -83,6 +83,10 @@ class Inspector:
     ) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Begin to start the worker process; without that the first file does."""
+        self._worker.start()
+
     def close(self) -> None:
         """End the worker process."""
         self._worker.close()

@@ -76,6 +76,15 @@ class Worker:
         """The running child's process id, None where none runs."""
         return self._process.pid if self._process else None
 
+    def start(self) -> None:
+        """Begin to start the child, so that the first request need not wait for all of that."""
+        with self._lock:
+            if self._socket is None:
+                try:
+                    self._start()
+                except OSError:
+                    self._discard()  # the first request tries again, and says so where that fails
+
     def call(self, request: dict[str, Any], descriptors: list[int]) -> Reply:
         """Send one request with open files, and wait for its reply.
 

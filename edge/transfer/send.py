@@ -97,7 +97,7 @@ class SendLoop:
         urgent: Iterable[str] = (),
         bandwidth: int = 0,
         chance: Callable[[], float] = _CHANCE,
-        on_offered: Callable[[SpooledImage], None],
+        on_offered: Callable[[Sequence[SpooledImage]], None],
         on_receipts: Callable[[Sequence[tuple[SpooledImage, Receipt]]], None],
         on_damaged: Callable[[SpooledImage], None] = lambda _image: None,
     ) -> None:
@@ -118,7 +118,7 @@ class SendLoop:
             urgent: name patterns of what goes before everything else; see `Line`.
             bandwidth: bytes a second that offers and chunks may take, 0 for no cap.
             chance: numbers from 0 to 1, for pauses that do not keep step with those of other devices.
-            on_offered: called with each image that has been offered.
+            on_offered: called with the images that have been offered at once.
             on_receipts: called with the verified receipts that came at once; called again for each where it fails.
             on_damaged: called with each image that the spool no longer holds as it was signed.
         """
@@ -194,9 +194,15 @@ class SendLoop:
             self._offers.add(self._added[0])
             self._added.popleft()
         self._offers.fill(self._offer_first, now)
-        for each in self._offers:
-            if each.offer_at <= now and not each.pending:
-                self._offer(each, now)
+        offered: list[SpooledImage] = []
+        try:
+            for each in self._offers:
+                if each.offer_at <= now and not each.pending:
+                    self._offer(each, now)
+                    offered.append(each.image)
+        finally:
+            if offered:
+                self._on_offered(offered)
 
     def _offer(self, each: Offered, now: float) -> None:
         each.chunk_bytes = self._chunk_size()
@@ -207,7 +213,6 @@ class SendLoop:
         # From half the pause to the whole of it: devices that were cut off together must not come back in step.
         each.offer_at = now + each.interval * (1 + self._chance()) / 2
         each.interval = min(2 * each.interval, self._offer_max)
-        self._on_offered(each.image)
 
     def _publish(self, topic: str, payload: bytes) -> None:
         self._transport.publish(topic, payload)

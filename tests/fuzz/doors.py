@@ -245,7 +245,7 @@ def enter_device(data: bytes) -> None:
         offer_first=1.0,
         offer_max=8.0,
         clock=clock,
-        on_offered=lambda _image: None,
+        on_offered=lambda _images: None,
         on_receipts=lambda _receipts: None,
     )
     loop.subscribe()

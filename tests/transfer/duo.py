@@ -59,7 +59,7 @@ class Duo:
             offer_first=1.0,
             offer_max=8.0,
             clock=self.clock,
-            on_offered=lambda _image: None,
+            on_offered=lambda _images: None,
             on_receipts=self._on_receipts,
             # Pauses as long as they can be: what a test counts must not hang on chance.
             **{"chance": lambda: 1.0, **self.sending},

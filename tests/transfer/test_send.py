@@ -119,7 +119,7 @@ def test_devices_that_wait_for_one_receiver_do_not_offer_in_step(
             offer_max=300.0,
             clock=clock,
             chance=chance.random,
-            on_offered=lambda _image: None,
+            on_offered=lambda _images: None,
             on_receipts=lambda _receipts: None,
         )
         loop.add(image)
