@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, Final
@@ -28,6 +29,38 @@ _LOCK: Final = "lock"
 _SIDE: Final = "side"
 _SCRATCH_IN_MEMORY_BYTES: Final = 1 << 20
 _SIDE_NAME: Final = re.compile(r"[^a-z0-9-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A whole deciphered image that is to be stored: a file in what `Archive.incoming` gave, and what is known of it.
+
+    `suffix` is to be appended to the original name where the content is not the original file's.
+    """
+
+    plain: Path
+    suffix: str
+    envelope: SignedEnvelope
+    metadata: Metadata
+
+
+@dataclass(slots=True)
+class _Going:
+    """An image on its way into the store."""
+
+    image: Incoming
+    place: Path = Path()
+    named: bool = False
+    """Whether it has got its name just now, so that its folder is still to be synced."""
+    refusal: StorageError | None = None
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note what the disk refuses in the block."""
+        try:
+            yield
+        except StorageError as error:
+            self.refusal = error
 
 
 class Archive:
@@ -68,9 +101,9 @@ class Archive:
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
-        """Give a private folder on the store's file system for one image; what lies in it is gone when the block ends.
+        """Give a private folder on the store's file system for images; what lies in it is gone when the block ends.
 
-        The folder itself stays for the next image, until `rest`.
+        The folder itself stays for the next images, until `rest`.
 
         Raises:
             StorageError: the disk refused.
@@ -159,52 +192,98 @@ class Archive:
         except OSError as error:
             raise durable.storage_error(error) from error
 
-    def keep(self, plain: Path, suffix: str, envelope: SignedEnvelope, metadata: Metadata) -> Path:
-        """Give a deciphered image in `incoming` its place in the store, durably, and return the place.
+    def store(self, images: Sequence[Incoming], *, received_at: str) -> list[Path | StorageError]:
+        """Give deciphered images their places in the store, durably, and record them: from now on receipts may be given.
 
-        An image whose very content the device delivered before is not stored twice.
+        Images that come together are synced and recorded together. One whose very content its device delivered before is
+        not stored twice.
 
         Args:
-            plain: the whole image, on the store's file system.
-            suffix: what to append to the original name where the content is not the original file's.
-            envelope: who sent it.
-            metadata: what is known of it.
+            images: whole images in what `incoming` gave.
+            received_at: UTC, ISO 8601.
+
+        Returns:
+            For each image, in order, its place, or what the disk refused: that one is not recorded, and may come again.
+        """
+        going = [_Going(image) for image in images]
+        if len(going) > 1:
+            for each in going:
+                _begin_to_sync(each.image.plain)
+        named: dict[Path, bytes] = {}
+        for each in going:
+            with each.noted():
+                self._place(each, named)
+        self._sync_places(going)
+        for each in going:
+            if each.refusal is None and (pixels := each.image.metadata.pixels) is not None:
+                with each.noted():
+                    keep_side(each.place, pixels.side, each.image.plain.parent)
+        self._record([each for each in going if each.refusal is None], received_at)
+        return [each.refusal or each.place for each in going]
+
+    def _place(self, going: _Going, named: dict[Path, bytes]) -> None:
+        """Sync an image and give it a name of its own, or find it there already.
+
+        `named` are the names that were given to images which came together with it, and the hashes of their contents.
 
         Raises:
             StorageError: the disk refused.
         """
-        device = envelope.manifest.device
+        image, metadata, device = going.image, going.image.metadata, going.image.envelope.manifest.device
         moment = metadata.capture.moment
         folder = self._store / device / f"{moment.year:04d}" / f"{moment.month:02d}" / f"{moment.day:02d}"
         if folder != self._dated or not folder.is_dir():
             durable.make_folder(folder)
             self._dated = folder
-        taken = {image.path for image in self.catalogue.with_content(metadata.sha256.hex(), device)}
-        make_whole(plain, metadata.mtime_ns)
-        for name in numbered(harmless_name(metadata.name) + suffix):
-            place = folder / name
-            if str(place.relative_to(self._store)) in taken and _same_content(plain, place):
-                durable.confirm(place)
-                return place
+        taken = {known.path for known in self.catalogue.with_content(metadata.sha256.hex(), device)}
+        make_whole(image.plain, metadata.mtime_ns)
+        for name in numbered(harmless_name(metadata.name) + image.suffix):
+            going.place = folder / name
+            at = str(going.place.relative_to(self._store))
+            if at in taken and _same_content(image.plain, going.place):
+                durable.confirm(going.place)
+                return
             try:
-                durable.put_in_place(plain, place, overwrite=False)
+                durable.take_name(image.plain, going.place)
             except FileExistsError:
                 # What is recorded there is another image. Only one that is not may be this one, stored just before a crash,
                 # perhaps not yet synced. A device that uses one name for all would have each compared with all others.
-                if not self.catalogue.stored_at(str(place.relative_to(self._store))) and _same_content(plain, place):
-                    durable.confirm(place)
-                    return place
+                mate = named.get(going.place)
+                may_be = mate == metadata.sha256 if mate is not None else not self.catalogue.stored_at(at)
+                if may_be and _same_content(image.plain, going.place):
+                    durable.confirm(going.place)
+                    return
                 continue
-            return place
+            going.named = True
+            named[going.place] = metadata.sha256
+            return
         raise AssertionError("unreachable: the names never end")
 
-    def record(self, envelope: SignedEnvelope, metadata: Metadata, place: Path, *, received_at: str) -> None:
-        """Record a stored image durably: from now on a receipt may be given for it.
+    @staticmethod
+    def _sync_places(going: Sequence[_Going]) -> None:
+        """Make new names durable, each folder's at once; where a folder refuses, nothing new stays in it."""
+        for folder in dict.fromkeys(each.place.parent for each in going if each.named):
+            try:
+                durable.fsync_folder(folder)
+            except StorageError as error:
+                # Also one that was found there: what it found may be another's new name.
+                for each in going:
+                    if each.refusal is None and each.place.parent == folder:
+                        each.refusal = error
+                        if each.named:
+                            durable.give_name_back(each.image.plain, each.place)
 
-        Raises:
-            StorageError: the disk refused.
-        """
-        self.catalogue.record_stored(envelope, metadata, str(place.relative_to(self._store)), received_at=received_at)
+    def _record(self, going: Sequence[_Going], received_at: str) -> None:
+        rows = [(each.image.envelope, each.image.metadata, str(each.place.relative_to(self._store))) for each in going]
+        try:
+            if rows:
+                self.catalogue.record_stored(rows, received_at=received_at)
+        except StorageError as error:
+            if len(going) == 1:
+                going[0].refusal = error
+                return
+            for each in going:  # one that cannot be recorded keeps no other back
+                self._record([each], received_at)
 
 
 def keep_side(place: Path, side: Mapping[str, bytes], folder: Path) -> None:
@@ -230,19 +309,24 @@ def keep_side(place: Path, side: Mapping[str, bytes], folder: Path) -> None:
             break
 
 
-def write_beside(folder: Path, write: Callable[[BinaryIO], Metadata]) -> tuple[Path, Metadata]:
-    """Let `write` fill a file in `folder` and return the file and what `write` returned.
+def write_plain(path: Path, write: Callable[[BinaryIO], Metadata]) -> Metadata:
+    """Let `write` fill a new file, and return what `write` returned.
 
     Raises:
         StorageError: the disk refused.
     """
-    plain = folder / "plain"
     try:
-        with plain.open("xb") as file:
-            metadata = write(file)
+        with path.open("xb") as file:
+            return write(file)
     except OSError as error:
         raise durable.storage_error(error) from error
-    return plain, metadata
+
+
+def _begin_to_sync(path: Path) -> None:
+    with suppress(OSError):  # syncing it says so
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        durable.begin_to_sync(descriptor)
+        os.close(descriptor)
 
 
 def make_whole(path: Path, mtime_ns: int) -> None:

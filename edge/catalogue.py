@@ -9,7 +9,7 @@ import heapq
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,14 +148,16 @@ class Catalogue:
             return self._select("WHERE sha256 = ? AND status = 'stored' ORDER BY rowid DESC", sha256)
         return self._select("WHERE device = ? AND sha256 = ? AND status = 'stored' ORDER BY rowid DESC", device, sha256)
 
-    def record_stored(self, envelope: SignedEnvelope, metadata: Metadata, path: str, *, received_at: str) -> None:
-        """Record a stored image and its features durably: from now on a receipt may be given for it.
+    def record_stored(self, images: Sequence[tuple[SignedEnvelope, Metadata, str]], *, received_at: str) -> None:
+        """Record stored images, their paths and features durably, all or none: from now on receipts may be given for them.
 
         Raises:
             StorageError: the disk refused.
         """
-        row = (metadata.sha256.hex(), path, received_at, json.dumps(describe(metadata)))
-        self._insert(envelope, ("stored", "", *row), metadata.features)
+        with self._transaction():
+            for envelope, metadata, path in images:
+                row = (metadata.sha256.hex(), path, received_at, json.dumps(describe(metadata)))
+                self._insert(envelope, ("stored", "", *row), metadata.features)
 
     def record_rejected(self, envelope: SignedEnvelope, reason: str, *, received_at: str) -> None:
         """Record that an image was refused for good.
@@ -163,7 +165,8 @@ class Catalogue:
         Raises:
             StorageError: the disk refused.
         """
-        self._insert(envelope, ("rejected", reason, "", "", received_at, "{}"), None)
+        with self._transaction():
+            self._insert(envelope, ("rejected", reason, "", "", received_at, "{}"), None)
 
     def features_of(self, image: Delivered) -> tuple[bytes, bytes] | None:
         """Return the features of an image, 1000 bytes, and the SHA-256 of the network that made them; None without."""
@@ -206,19 +209,23 @@ class Catalogue:
             rows = self._connection.execute(f"SELECT {_COLUMNS} FROM images {condition}", values).fetchall()  # noqa: S608
         return [Delivered(*row) for row in rows]
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _reading_or_writing(), self._connection:
+            yield
+
     def _insert(self, envelope: SignedEnvelope, rest: tuple[str, ...], features: FeatureVector | None) -> None:
         manifest = envelope.manifest
         image_id = manifest.image_id.hex()
-        with _reading_or_writing(), self._connection:
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO images ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (manifest.device, image_id, envelope.manifest_hash, manifest.sequence, *rest),
+        )
+        if features is not None:
             self._connection.execute(
-                f"INSERT OR REPLACE INTO images ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                (manifest.device, image_id, envelope.manifest_hash, manifest.sequence, *rest),
+                "INSERT OR REPLACE INTO features (device, image_id, model_sha256, vector) VALUES (?, ?, ?, ?)",
+                (manifest.device, image_id, features.model_sha256, features.values),
             )
-            if features is not None:
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO features (device, image_id, model_sha256, vector) VALUES (?, ?, ?, ?)",
-                    (manifest.device, image_id, features.model_sha256, features.values),
-                )
 
 
 def describe(metadata: Metadata) -> dict[str, object]:

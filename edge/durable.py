@@ -99,8 +99,7 @@ class Aside:
         """Have the disk begin with what was written, and do not wait: what it refuses, `sync` says."""
         with contextlib.suppress(OSError):
             self.file.flush()
-            # Linux begins to write out what is dirty. It drops what is not from its cache: this is for small files.
-            os.posix_fadvise(self.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            begin_to_sync(self.file.fileno())
 
     def sync(self) -> None:
         """Make its content durable, and close it.
@@ -187,6 +186,24 @@ def put_in_place(source: Path, path: Path, *, overwrite: bool) -> None:
             source.replace(path)
         fsync_folder(path.parent)
         return
+    take_name(source, path)
+    try:
+        fsync_folder(path.parent)
+    except StorageError:
+        give_name_back(source, path)
+        raise
+    _discard(source)
+
+
+def take_name(source: Path, path: Path) -> None:
+    """Give a file a free name on the same file system; that is durable once the folder is synced.
+
+    `source` stays where it is, too, where the file system knows hard links.
+
+    Raises:
+        FileExistsError: the name is taken.
+        StorageError: the disk refused.
+    """
     try:
         # Unlike a rename, a link fails where the name is taken, in one step.
         os.link(source, path, follow_symlinks=False)
@@ -195,29 +212,20 @@ def put_in_place(source: Path, path: Path, *, overwrite: bool) -> None:
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise storage_error(error) from error
-        _rename_without_link(source, path)
-        return
-    try:
-        fsync_folder(path.parent)
-    except StorageError:
-        # The caller hears that it failed, and may try the same name again: it must be free.
-        _discard(path)
-        raise
-    _discard(source)
+        # The folder lock keeps other writers out between the two steps.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+        with _in_plain_words():
+            source.rename(path)
 
 
-def _rename_without_link(source: Path, path: Path) -> None:
-    """Rename where hard links are unknown; the folder lock keeps other writers out between the two steps."""
-    if os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-    with _in_plain_words():
-        source.rename(path)
-    try:
-        fsync_folder(path.parent)
-    except StorageError:
-        with contextlib.suppress(OSError):
+def give_name_back(source: Path, path: Path) -> None:
+    """Undo `take_name`, as far as the disk lets it: whoever hears that it failed may try the same name again."""
+    with contextlib.suppress(OSError):
+        if os.path.lexists(source):
+            path.unlink()
+        else:
             path.rename(source)
-        raise
 
 
 def _discard(path: Path) -> None:
@@ -234,6 +242,13 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """
     with atomic_file(path, mode=mode, overwrite=True) as file:
         file.write(data)
+
+
+def begin_to_sync(descriptor: int) -> None:
+    """Have the disk begin with what was written to an open file, and do not wait: a later fsync says what it refuses."""
+    with contextlib.suppress(OSError):
+        # Linux begins to write out what is dirty. It drops what is not from its cache: this is for small files.
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def fsync_folder(path: Path) -> None:

@@ -12,13 +12,13 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from edge import __version__, decrypt, durable, protocol
-from edge.archive import Archive, keep_side, write_beside
+from edge.archive import Archive, Incoming, write_plain
 from edge.clock import WallClock
 from edge.config import ReceiverConfig
 from edge.envelope import sign
@@ -66,6 +66,17 @@ class ReceiverCounts:
     repeated: int = 0
     not_ours: int = 0
     damaged: int = 0
+
+
+@dataclass(slots=True)
+class _Arrival:
+    """A complete bulk, and how far it has come: what its device signed, deciphered, in its place; or what it failed by."""
+
+    part: Part
+    envelope: sign.VerifiedEnvelope | None = None
+    incoming: Incoming | None = None
+    place: Path = Path()
+    error: EdgeError | None = None
 
 
 class Receiver:
@@ -221,27 +232,79 @@ class Receiver:
             if self._least_free() < self._need:
                 raise StoreFull("the receiver's disk has no room for this image")
 
-    def finish(self, part: Part) -> bytes | None:
-        """Open and store a complete bulk, and answer for it; None where another try is needed."""
+    def finish(self, parts: Sequence[Part]) -> list[bytes | None]:
+        """Open and store complete bulks, and answer for each, in order; None where another try is needed."""
+        self._rest_at = self._clock() + _REST_SECONDS
+        arrivals = [_Arrival(part) for part in parts]
+        for each in arrivals:
+            self._verify(each)
+        try:
+            with self.archive.incoming() as folder:
+                for number, each in enumerate(arrivals):
+                    self._open(each, folder, number)
+                self._store([each for each in arrivals if each.incoming is not None])
+        except StorageError as error:
+            for each in arrivals:
+                each.error = each.error or error
+        return [self._conclude(each) for each in arrivals]
+
+    def _verify(self, arrival: _Arrival) -> None:
+        """Insist that a bulk is what its device signed."""
+        try:
+            with arrival.part.bulk() as bulk:
+                arrival.envelope = sign.verify_bulk(arrival.part.verified, bulk)
+        except (EnvelopeError, StorageError) as error:
+            arrival.error = error
+
+    def _open(self, arrival: _Arrival, folder: Path, number: int) -> None:
+        """Unseal and decipher a bulk that is what its device signed into `folder`."""
+        envelope = arrival.envelope
+        if envelope is None:
+            return
+        plain, suffix = folder / f"plain-{number}", ""
+        try:
+            # > unseal > decipher
+            with arrival.part.bulk() as bulk, self.archive.scratch(folder) as scratch:
+                metadata = write_plain(plain, lambda target: self._decrypt(envelope, bulk, target, scratch))
+            if metadata.pixels is not None:
+                plain = encode_pixels(plain, metadata.pixels, folder / f"image-{number}")
+                suffix = plain.suffix
+        except EdgeError as error:
+            arrival.error = error
+            return
+        arrival.incoming = Incoming(plain, suffix, envelope.envelope, metadata)
+
+    def _decrypt(
+        self, envelope: sign.VerifiedEnvelope, bulk: BinaryIO, target: BinaryIO, scratch: decrypt.Scratch
+    ) -> Metadata:
+        return decrypt.decrypt(envelope, bulk, target, unwrappers=self._keyring.unwrappers, scratch=scratch)
+
+    def _store(self, arrivals: Sequence[_Arrival]) -> None:
+        """Store and record what is deciphered."""
+        incoming = [each.incoming for each in arrivals if each.incoming is not None]
+        for each, outcome in zip(arrivals, self.archive.store(incoming, received_at=self._timestamp()), strict=True):
+            if isinstance(outcome, StorageError):
+                each.error = outcome
+            else:
+                each.place = outcome
+
+    def _conclude(self, arrival: _Arrival) -> bytes | None:
+        """Say what became of a bulk, and answer for it."""
+        part, error = arrival.part, arrival.error
         signed = part.verified.envelope
         name = signed.manifest.image_id.hex()
-        try:
-            with part.bulk() as bulk:
-                envelope = sign.verify_bulk(part.verified, bulk)
-        except EnvelopeError as error:
+        if isinstance(error, StorageError):
+            _LOG.warning("image %s not stored yet: %s", name, error.message)
+            self._on_refusal(error)
+            return None
+        if arrival.envelope is None and error is not None:
             # Damaged on the way or on our disk. The device's signature stands, so its image is fetched again; a
             # rejection here would let anybody who can flip a bit on the way keep an image from arriving.
             self.counts.damaged += 1
             _LOG.warning("image %s came damaged, fetching it again: %s", name, error.code)
             part.remove()
             return None
-        try:
-            self._store(part, envelope)
-        except StorageError as error:
-            _LOG.warning("image %s not stored yet: %s", name, error.message)
-            self._on_refusal(error)
-            return None
-        except EdgeError as error:
+        if error is not None:
             self.counts.rejected += 1
             _LOG.error("image %s quarantined: %s", name, error.code)
             self._move_aside(part, error)
@@ -250,32 +313,10 @@ class Receiver:
         self._on_refusal(None)
         self.counts.stored += 1
         _LOG.info("image %s from %s stored", name, signed.manifest.device)
+        if self._on_stored is not None and arrival.incoming is not None:
+            self._on_stored(signed, arrival.incoming.metadata, arrival.place)
         part.remove()
         return self._receipt(signed, ReceiptStatus.STORED, "")
-
-    def _store(self, part: Part, envelope: sign.VerifiedEnvelope) -> None:
-        """Unseal, decipher, store and record a bulk that is what its device signed."""
-        self._rest_at = self._clock() + _REST_SECONDS
-        with self.archive.incoming() as folder:
-            # > unseal > decipher
-            with part.bulk() as bulk, self.archive.scratch(folder) as scratch:
-                plain, metadata = write_beside(folder, lambda target: self._decrypt(envelope, bulk, target, scratch))
-            suffix = ""
-            if metadata.pixels is not None:
-                plain = encode_pixels(plain, metadata.pixels, folder / "image")
-                suffix = plain.suffix
-            # > store > record
-            place = self.archive.keep(plain, suffix, envelope.envelope, metadata)
-            if metadata.pixels is not None:
-                keep_side(place, metadata.pixels.side, folder)
-            self.archive.record(envelope.envelope, metadata, place, received_at=self._timestamp())
-        if self._on_stored is not None:
-            self._on_stored(envelope.envelope, metadata, place)
-
-    def _decrypt(
-        self, envelope: sign.VerifiedEnvelope, bulk: BinaryIO, target: BinaryIO, scratch: decrypt.Scratch
-    ) -> Metadata:
-        return decrypt.decrypt(envelope, bulk, target, unwrappers=self._keyring.unwrappers, scratch=scratch)
 
     def _move_aside(self, part: Part, error: EdgeError) -> None:
         manifest = part.verified.envelope.manifest

@@ -46,7 +46,8 @@ def deliver(catalogue: Catalogue, label: str, vector: FeatureVector | None, *, c
     manifest, _ = party.split(sealed)
     _, metadata = party.opened(sealed)
     place = f"device-1/{label}.png"
-    catalogue.record_stored(sign.read_manifest(manifest), replace(metadata, features=vector), place, received_at=NOW)
+    image = (sign.read_manifest(manifest), replace(metadata, features=vector), place)
+    catalogue.record_stored([image], received_at=NOW)
     return place
 
 

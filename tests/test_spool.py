@@ -15,7 +15,7 @@ from edge.records import SettledFile
 from edge.spool import Origin, Spool
 from tests.envelope import party
 from tests.world import bytes_of, cut, flip, spool_image
-from tests.world.sealed import keep, write_image
+from tests.world.sealed import keep, sealed_data, write_image
 
 PLAIN = bytes_of("plain", 50_000)
 
@@ -33,7 +33,7 @@ def names(folder: Path) -> list[str]:
 def test_an_image_is_kept_whole_and_read_back_in_chunks(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
     image = spool_image(spool, PLAIN)
-    data = image.path.read_bytes()[: image.sealed_bytes]
+    data = sealed_data(image)
     chunks = [image.read_chunk(number, 16 * 1024) for number in range(4)]
     assert image.envelope.raw + b"".join(chunks) == data
     assert party.opened(data)[0] == PLAIN
@@ -244,6 +244,6 @@ def test_a_spooled_image_is_checked_against_what_was_signed(tmp_path: Path) -> N
 
 def test_a_manifest_never_carries_a_name(tmp_path: Path) -> None:
     image = spool_image(open_spool(tmp_path), PLAIN, name="DOE^JOHN.png")
-    data = image.path.read_bytes()[: image.sealed_bytes]
+    data = sealed_data(image)
     assert b"DOE" not in data
     assert party.opened(data)[1].name == b"DOE^JOHN.png"

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 from tqdm import tqdm
 
 from edge import decrypt, durable
-from edge.archive import keep_side, make_whole, write_beside
+from edge.archive import keep_side, make_whole, write_plain
 from edge.catalogue import Catalogue, Delivered, Similar, describe
 from edge.cli import common
 from edge.cli.service import Service, guarded, service_for
@@ -246,8 +246,8 @@ def _open_into(config: ReceiverConfig, keyring: ReceiverKeyring, path: Path, out
             def write(target: BinaryIO) -> Metadata:
                 return decrypt.decrypt(envelope, file, target, unwrappers=keyring.unwrappers, scratch=scratch)
 
-            plain, metadata = write_beside(folder, write)
-            return _place(folder, plain, metadata, output)
+            metadata = write_plain(folder / "plain", write)
+            return _place(folder, folder / "plain", metadata, output)
     except OSError as error:
         raise durable.storage_error(error) from error
 

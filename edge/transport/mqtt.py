@@ -162,6 +162,8 @@ class _Connection(Session):
             self.version_refused = reason.value == _UNSUPPORTED_PROTOCOL_VERSION
             self.refusal = explain_refusal(str(reason))
             return
+        # For each message paho would put a line together for nothing: complaints are asked for until here.
+        client.on_log = None
         # paho knows neither of these limits (MQTT 5, sections 3.2.2.3.3 and 3.2.2.3.6).
         self.maximum_packet = getattr(properties, "MaximumPacketSize", None)
         self.window = max(1, min(self.window, getattr(properties, "ReceiveMaximum", self.window)))

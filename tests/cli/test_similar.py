@@ -44,7 +44,8 @@ def record(catalogue: Catalogue, name: str, starts: tuple[int, ...] | None, mode
         values = np.array([*starts, *[0] * (1000 - len(starts))], np.int8).tobytes()
         features = FeatureVector(values, FeatureNetworkName.VGG16, model, "profile")
     envelope = sign.read_manifest(manifest)
-    catalogue.record_stored(envelope, replace(metadata, features=features), f"device-1/{name}.png", received_at=NOW)
+    image = (envelope, replace(metadata, features=features), f"device-1/{name}.png")
+    catalogue.record_stored([image], received_at=NOW)
 
 
 def test_the_most_similar_images_come_first_without_the_image_itself(desk: Desk, store: Path) -> None:

@@ -298,4 +298,5 @@ def _role(path: Path, operation: str) -> str:
         return " temporary"
     if path.suffix in {".sealed", ".spooled", ".part", ".have", ".key", ".json", ".sqlite"}:
         return f" {path.suffix}"
-    return f" {path.name}" if path.name in {"plain", "scratch", "lock"} else " folder" if path.is_dir() else " file"
+    name = path.name.partition("-")[0]  # several images that came together are numbered
+    return f" {name}" if name in {"plain", "scratch", "lock"} else " folder" if path.is_dir() else " file"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -223,6 +224,8 @@ def test_a_process_without_descriptors_names_it_and_blames_no_file(
         until(lambda: device.connected and receiver.connected, seconds=PATIENCE_SECONDS)
         limits = resource.prlimit(device.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(device.pid, resource.RLIMIT_NOFILE, (_limit(device.pid, spare), limits[1]))
+        for reader in psutil.Process(device.pid).children():
+            reader.kill()  # so that there is one to be started
         images = {f"{number}.jpg": photograph(f"2026:11:2{number} 09:30:00") for number in range(4)}
         here.scan(images)
         until(lambda: set(mqtt_ear.alarms) & {"too-many-open-files", "folder-paused"}, seconds=PATIENCE_SECONDS)

@@ -19,7 +19,7 @@ from tests.fuzz.doors import sealed_bulk
 from tests.malice.adversary import MEGABYTE, PLAIN, restart_device
 from tests.memory import memory_within
 from tests.transfer.duo import Duo
-from tests.world import DEVICE, RECEIVER
+from tests.world import DEVICE, RECEIVER, replace_sealed, sealed_data
 
 NAMES = {
     "climbing": b"../../../../climbed.png",
@@ -38,7 +38,7 @@ NAMES = {
 def hostile_image(duo: Duo, changes: Callable[[dict[int, object]], dict[int, object]]) -> SpooledImage:
     """Spool an image whose sealed metadata the device's owner has changed, and signed."""
     image = duo.spool_image(PLAIN, label="scan")
-    data = image.path.read_bytes()
+    data = sealed_data(image)
     opening = Opening(party.verified(data), BytesIO(party.split(data)[1]), party.unwrappers(RECEIVER))
     reader = wire.SequenceReader(opening)
     described = wire.decode(reader.small_item(protocol.METADATA_MAX_BYTES), limit=protocol.METADATA_MAX_BYTES)
@@ -46,7 +46,7 @@ def hostile_image(duo: Duo, changes: Callable[[dict[int, object]], dict[int, obj
     bulk = sealed_bulk(wire.encode(changes(dict(described))) + rest, image.image_id)
     made = replace(image.envelope.manifest, bulk_bytes=len(bulk))
     raw = sign.sign_manifest(made, hashlib.sha256(bulk).digest(), party.signer(DEVICE))
-    image.path.write_bytes(raw + bulk)
+    replace_sealed(image, raw + bulk)
     restart_device(duo)
     return image
 

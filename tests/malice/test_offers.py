@@ -26,7 +26,16 @@ from tests.malice.adversary import (
 )
 from tests.memory import memory_within
 from tests.transfer.duo import Duo
-from tests.world import DEVICE, RECEIVER, Hospital, UnhurriedTransport, bytes_of, connected, receiver_keyring
+from tests.world import (
+    DEVICE,
+    RECEIVER,
+    Hospital,
+    UnhurriedTransport,
+    bytes_of,
+    connected,
+    receiver_keyring,
+    sealed_data,
+)
 
 
 def test_endless_offers_of_an_unknown_device_cost_neither_memory_nor_log_nor_the_others_images(
@@ -147,7 +156,7 @@ def test_an_image_signed_anew_by_another_enrolled_device_does_not_open(duo: Duo,
     receiver = duo.start_receiver()
     image = duo.spool_image(PLAIN, label="scan")
     stolen = signed_anew(image, HOSTILE, device=HOSTILE)
-    bulk = image.path.read_bytes()[len(image.envelope.raw) :]
+    bulk = sealed_data(image)[len(image.envelope.raw) :]
     say_offer(mouth, stolen)
     say_chunks(duo, mouth, image.image_id, bulk)
     assert receiver.counts.rejected == 1

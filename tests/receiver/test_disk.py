@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_an_image_waits_at_the_device_while_the_receiver_s_disk_is_full(
     assert receiver.counts.rejected == 0
 
 
-@pytest.mark.parametrize("where", ["put_in_place", "make_folder"])
+@pytest.mark.parametrize("where", ["take_name", "make_folder"])
 def test_an_image_that_cannot_be_stored_is_stored_later(duo: Duo, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     receiver = duo.start_receiver()
 
@@ -92,7 +93,7 @@ def test_an_image_of_one_chunk_that_cannot_be_stored_comes_again(
 
     duo.spool_image(PLAIN, label="scan")
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "put_in_place", refuse)
+        patch.setattr(durable, "take_name", refuse)
         duo.step(100)
         assert duo.receipts == []
         assert not receiver.busy, "what came is not held while it cannot be stored"
@@ -167,12 +168,12 @@ def test_a_defect_that_one_image_shows_does_not_end_the_service_of_the_others(
     real = Receiver.finish
     failed: list[object] = []
 
-    def finish(self: Receiver, part: object) -> bytes | None:
-        assert isinstance(part, Part)
+    def finish(self: Receiver, parts: Sequence[Part]) -> list[bytes | None]:
+        [part] = parts
         if part.bulk_bytes < 1_000_000 and len(failed) < 3:
             failed.append(part)
             raise OverflowError
-        return real(self, part)
+        return real(self, parts)
 
     monkeypatch.setattr(Receiver, "finish", finish)
     for number, size in enumerate((100_000, 3_000_000, 3_000_000)):

@@ -14,7 +14,7 @@ from edge.spool import SpooledImage
 from edge.transport.memory import MemoryBroker
 from tests.envelope import party
 from tests.transfer.duo import Duo
-from tests.world import DEVICE, Hospital, bytes_of, flip
+from tests.world import DEVICE, Hospital, bytes_of, flip, replace_sealed
 
 PLAIN = bytes_of("plain", 100_000)
 
@@ -69,7 +69,7 @@ def test_what_belongs_beside_the_pixels_lies_beside_them(duo: Duo) -> None:
     envelope = sign.read_manifest(manifest)
     receiver = duo.start_receiver()
     image = duo.spool_image(b"x" * 100, label="pixels")
-    image.path.write_bytes(sealed)
+    replace_sealed(image, sealed)
     duo.sender.add(SpooledImage(image.path, 1, envelope, image.origin))
     duo.step_until(lambda: receiver.counts.stored == 1)
     files = duo.hospital.files()

@@ -12,7 +12,7 @@ from tests.world.hospital import Hospital, RunningReceiver
 from tests.world.keyrings import DEVICE, RECEIVER, device_keyring, receiver_keyring
 from tests.world.networks import SteadyFeatures, SteadyNetwork
 from tests.world.scans import bytes_of, png, slow_dicom
-from tests.world.sealed import receipt_for, spool_image
+from tests.world.sealed import receipt_for, replace_sealed, sealed_data, spool_image
 from tests.world.transports import UnhurriedTransport, connected
 from tests.world.waiting import PATIENCE_SECONDS, Clock, alarm, until
 
@@ -38,6 +38,8 @@ __all__ = [
     "receipt_for",
     "receiver_keyring",
     "refuse_listing",
+    "replace_sealed",
+    "sealed_data",
     "slow_dicom",
     "spool_image",
     "until",

@@ -59,6 +59,16 @@ def write_image(
     )
 
 
+def sealed_data(image: SpooledImage) -> bytes:
+    """Return a spooled image as it travels: without its origin."""
+    return image.path.read_bytes()[: image.sealed_bytes]
+
+
+def replace_sealed(image: SpooledImage, data: bytes) -> None:
+    """Have the spool hold another sealed image in place of one, of the same origin."""
+    image.path.write_bytes(data + image.path.read_bytes()[image.sealed_bytes :])
+
+
 def keep(spool: Spool, written: WrittenImage) -> SpooledImage:
     """Keep one written image."""
     [outcome] = spool.keep([written])
