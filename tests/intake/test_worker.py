@@ -75,6 +75,25 @@ def test_one_child_answers_many_requests(worker, jpeg):
     assert len(children) == 1
 
 
+def test_a_child_that_was_started_ahead_answers_the_first_request(worker, jpeg):
+    worker.start()
+    ahead = worker.pid
+    assert ahead is not None
+    worker.start()
+    assert _ask(worker, jpeg).failure == ""
+    assert worker.pid == ahead
+
+
+def test_where_none_can_be_started_ahead_the_first_request_says_so(worker, jpeg, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("edge.intake.worker.sys.executable", "/nowhere/python")
+        worker.start()
+        assert worker.pid is None
+        with pytest.raises(WorkerUnavailable):
+            _ask(worker, jpeg)
+    assert _ask(worker, jpeg).failure == ""
+
+
 def test_the_limits_hold_in_the_child(worker, jpeg):
     _ask(worker, jpeg)
     limits = psutil.Process(worker.pid)

@@ -1,0 +1,131 @@
+"""Images that come together: synced and recorded together, and each answered for itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import edge.archive
+from edge import durable
+from edge.archive import Archive, Incoming
+from edge.errors import StorageError
+from tests.archive.storing import DAY, deliver, envelope_and_metadata, files_in
+
+
+def store_together(archive: Archive, *images: tuple[str, bytes, bytes]) -> list[Path | StorageError]:
+    """Store images that came together, each of a label, a name and a content; return their places below the store."""
+    with archive.incoming() as folder:
+        incoming = []
+        for label, name, plain in images:
+            path = folder / f"plain-{label}"
+            path.write_bytes(plain)
+            incoming.append(Incoming(path, "", *envelope_and_metadata(plain, label=label, name=name)))
+        outcomes = archive.store(incoming, received_at="2026-11-21T00:00:00+00:00")
+    return [each if isinstance(each, StorageError) else each.relative_to(archive._store) for each in outcomes]
+
+
+THREE = (("a", b"a.png", b"plain a"), ("b", b"b.png", b"plain b"), ("c", b"c.png", b"plain c"))
+
+
+def test_images_that_come_together_are_synced_and_recorded_together(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(archive, b"the day's first", label="first", name=b"first.png")
+    steps: list[str] = []
+    sync, record = os.fsync, archive.catalogue.record_stored
+
+    def hear_sync(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    def hear_record(images: Sequence[object], *, received_at: str) -> None:
+        steps.append(f"record {len(images)}")
+        record(images, received_at=received_at)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "fsync", hear_sync)
+    monkeypatch.setattr(archive.catalogue, "record_stored", hear_record)
+    assert store_together(archive, *THREE) == [Path(DAY) / "a.png", Path(DAY) / "b.png", Path(DAY) / "c.png"]
+    assert steps == ["file", "file", "file", "folder", "record 3"]
+    assert sorted(files_in(tmp_path / "store").values()) == [b"plain a", b"plain b", b"plain c", b"the day's first"]
+
+
+def test_an_image_that_the_disk_refuses_keeps_no_other_back(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_whole = edge.archive.make_whole
+
+    def refuse(path: Path, mtime_ns: int) -> None:
+        if path.name == "plain-b":
+            raise StorageError("the disk is full")
+        make_whole(path, mtime_ns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(edge.archive, "make_whole", refuse)
+        outcomes = store_together(archive, *THREE)
+    assert [isinstance(each, StorageError) for each in outcomes] == [False, True, False]
+    assert set(files_in(tmp_path / "store")) == {f"{DAY}/a.png", f"{DAY}/c.png"}
+    assert [image.path for image in archive.catalogue.deliveries()] == [f"{DAY}/a.png", f"{DAY}/c.png"]
+    assert store_together(archive, THREE[1]) == [Path(DAY) / "b.png"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_where_the_folder_cannot_be_synced_nothing_new_stays_in_it(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """The second finds the first's new name and holds it for its own: it must not be recorded when that name goes."""
+    images = (("a", b"scan.png", b"plain"), ("b", b"scan.png", b"plain"), ("c", b"c.png", b"plain c"))
+    deliver(archive, b"the day's first", label="first", name=b"first.png")
+    calls: list[Path] = []
+    sync = durable.fsync_folder
+
+    def refuse_later(path: Path) -> None:
+        calls.append(path)
+        if len(calls) > 1:  # the first is that of the image that is found
+            raise StorageError("the disk reports an input/output error")
+        sync(path)
+
+    with monkeypatch.context() as patch:
+        if not links:
+            patch.setattr(os, "link", no_links)
+        patch.setattr(durable, "fsync_folder", refuse_later)
+        outcomes = store_together(archive, *images)
+    assert all(isinstance(each, StorageError) for each in outcomes)
+    assert list(files_in(tmp_path / "store").values()) == [b"the day's first"]
+    assert len(archive.catalogue.deliveries()) == 1
+    assert store_together(archive, *images) == [Path(DAY) / "scan.png", Path(DAY) / "scan.png", Path(DAY) / "c.png"]
+    assert len(archive.catalogue.deliveries()) == 4
+
+
+def no_links(*_: object, **__: object) -> None:
+    """Be a file system without hard links."""
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+def test_images_of_one_name_that_come_together_are_two_files(archive: Archive) -> None:
+    images = (("a", b"scan.png", b"plain a"), ("b", b"scan.png", b"plain b"))
+    assert store_together(archive, *images) == [Path(DAY) / "scan.png", Path(DAY) / "scan (2).png"]
+
+
+def test_an_image_that_cannot_be_recorded_keeps_no_other_back(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = archive.catalogue.record_stored
+
+    def refuse(images: Sequence[tuple[object, object, str]], *, received_at: str) -> None:
+        if any(path.endswith("b.png") for _, _, path in images):
+            raise StorageError("the receiver's catalogue cannot be read or written now")
+        record(images, received_at=received_at)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.catalogue, "record_stored", refuse)
+        outcomes = store_together(archive, *THREE)
+    assert [isinstance(each, StorageError) for each in outcomes] == [False, True, False]
+    assert [image.path for image in archive.catalogue.deliveries()] == [f"{DAY}/a.png", f"{DAY}/c.png"]
+    # It lies there already when it comes again.
+    assert store_together(archive, THREE[1]) == [Path(DAY) / "b.png"]
+    assert len(files_in(tmp_path / "store")) == 3
