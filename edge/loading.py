@@ -81,7 +81,7 @@ class Loader:
             on_known=on_known,
             on_error=self._on_error,
         )
-        self._held: dict[str, SettledFile] = {}
+        self._held: dict[str, FoundFile] = {}
         self._begun: deque[tuple[SettledFile, Reading]] = deque()
         self._again: deque[str] = deque()
         self._refusal: StorageError | None = None
@@ -133,7 +133,7 @@ class Loader:
         """
         with self._told():
             self.next_look = self._retry_at()
-            listing = list(self._watcher.listing())
+            listing = [self._settler.kept(file) for file in self._watcher.listing()]
             self._say_how_the_folder_is_watched()
             self._ledger.observe_all(listing, now=self._timestamp())
             if self._watcher.complete:
@@ -168,7 +168,7 @@ class Loader:
     def _retry_at(self) -> float:
         return self._clock() + self._config.watch.settle
 
-    def _hold(self, listing: list[FoundFile], settled: tuple[SettledFile, ...]) -> None:
+    def _hold(self, listing: list[FoundFile], settled: tuple[FoundFile, ...]) -> None:
         """Add what has just settled to what is held; what is gone, or no longer as it was, is the next looks' matter."""
         listed = {file.relative: file for file in listing}
         finished = (*self._held.values(), *settled)
@@ -195,8 +195,9 @@ class Loader:
         files = iter([file for file in self._held.values() if file.relative not in going])
         try:
             while not stop.is_set() and look.refused < _REFUSALS_MAX and self._clock() < listed_again_at:
-                while _may_begin(begun) and (file := next(files, None)) is not None:
-                    if look.too_large is None or file.size < look.too_large:
+                while _may_begin(begun) and (found := next(files, None)) is not None:
+                    if look.too_large is None or found.size < look.too_large:
+                        file = found.settled()
                         begun.append((file, self._carrier.begin(file)))
                 if not begun:
                     break
@@ -219,7 +220,8 @@ class Loader:
     def _is_still_wanted(self, file: SettledFile, reading: Reading) -> bool:
         """Say whether what was begun at the look before serves at this one: the file stands as it was, and no error came."""
         goes_on = reading is not None and not (reading.done() and reading.exception())
-        return goes_on and self._held.get(file.relative) == file
+        held = self._held.get(file.relative)
+        return goes_on and held is not None and held.settled() == file
 
     def _on_error(self, file: SettledFile, error: EdgeError) -> None:
         """Wait and keep, or quarantine and go on."""
@@ -292,7 +294,7 @@ class Loader:
 class _Look:
     """What became of the held files that one look carries."""
 
-    def __init__(self, held: dict[str, SettledFile]) -> None:
+    def __init__(self, held: dict[str, FoundFile]) -> None:
         self._held = held
         self.refusal: StorageError | None = None
         """What the disk or the machine refused first; before all else, anything but room in the spool."""
@@ -345,6 +347,6 @@ def _is_read(reading: Reading) -> bool:
     return reading is None or reading.done()
 
 
-def _stands(file: SettledFile, found: FoundFile | None) -> bool:
+def _stands(file: FoundFile, found: FoundFile | None) -> bool:
     """Say whether a listing still shows a file as it settled."""
     return found is not None and (file.inode, file.size, file.mtime_ns) == (found.inode, found.size, found.mtime_ns)

@@ -272,7 +272,7 @@ def _dry_run(arguments: argparse.Namespace) -> int:
 
 
 def _verdict(config: DeviceConfig, sealer: Sealer, found: FoundFile) -> tuple[str, str, str, str]:
-    file = SettledFile(Path(found.path), found.relative, found.size, found.mtime_ns, found.inode, found.device)
+    file = found.settled()
     try:
         inspection = sealer.inspect(file)
     except EdgeError as error:

@@ -35,6 +35,10 @@ class FoundFile:
     inode: int
     device: int
 
+    def settled(self) -> SettledFile:
+        """Return the file as what it is once it stood still."""
+        return SettledFile(Path(self.path), self.relative, self.size, self.mtime_ns, self.inode, self.device)
+
 
 @dataclass(frozen=True, slots=True)
 class StuckFile:
@@ -54,7 +58,7 @@ class SettleResult:
     `vanished` are the files that the look before this one found.
     """
 
-    settled: tuple[SettledFile, ...]
+    settled: tuple[FoundFile, ...]
     waiting: int
     next_look: float | None
     vanished: tuple[FoundFile, ...] = ()
@@ -80,6 +84,11 @@ class Settler:
         self._stuck_after = stuck_after
         self._tracks: dict[str, _Track] = {}
 
+    def kept(self, file: FoundFile) -> FoundFile:
+        """Return what the look before kept of a file where nothing of it has changed: two of 100,000 files are too many."""
+        track = self._tracks.get(file.relative)
+        return track.file if track is not None and track.file == file else file
+
     def look(self, found: Iterable[FoundFile], now_monotonic: float) -> SettleResult:
         """Compare a whole listing with the looks before it.
 
@@ -98,7 +107,7 @@ class Settler:
             # Nothing is in an empty file yet, however still it is: scanners reserve a name that way.
             if not track.handed_out and file.size and now >= track.due:
                 track.handed_out = True
-                settled.append(_settled(file))
+                settled.append(file)
         vanished = tuple(track.file for relative, track in self._tracks.items() if relative not in tracks)
         self._tracks = tracks
         return SettleResult(
@@ -150,7 +159,7 @@ class Settler:
         for track in self._tracks.values():
             error = self._intake_error(track)
             if error is not None and now >= track.still_since + self._stuck_after:
-                found.append(StuckFile(file=_settled(track.file), error=error, still_for=now - track.still_since))
+                found.append(StuckFile(file=track.file.settled(), error=error, still_for=now - track.still_since))
         return tuple(sorted(found, key=lambda stuck: (-stuck.still_for, stuck.file.relative)))
 
     @staticmethod
@@ -172,14 +181,3 @@ class Settler:
 
 def _same_content(one: FoundFile | SettledFile, other: FoundFile | SettledFile) -> bool:
     return (one.size, one.mtime_ns, one.inode, one.device) == (other.size, other.mtime_ns, other.inode, other.device)
-
-
-def _settled(file: FoundFile) -> SettledFile:
-    return SettledFile(
-        path=Path(file.path),
-        relative=file.relative,
-        size=file.size,
-        mtime_ns=file.mtime_ns,
-        inode=file.inode,
-        device=file.device,
-    )

@@ -16,6 +16,7 @@ import re
 import stat
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,7 +221,7 @@ class Watcher:
             prefix, folder = pending.pop()
             try:
                 with os.scandir(folder) as scan:
-                    entries = list(scan)
+                    entries = deque(scan)
             except OSError as error:
                 if not prefix or error.errno in _NOT_THE_FOLDER:
                     self._pause(_why_unlistable(error))
@@ -229,7 +230,9 @@ class Watcher:
                     counts["unreadable"] += 1
                 continue
             counts["folders"] += 1
-            for entry in entries:
+            while entries:
+                # An entry that was looked at is let go of at once: it keeps all that is known of its file.
+                entry = entries.popleft()
                 relative = prefix + entry.name
                 try:
                     kind, details = self._classify(entry)

@@ -1,7 +1,6 @@
 """A file is handed out once for each content, when it stood still for two looks an interval apart."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -27,12 +26,24 @@ def test_two_looks_an_interval_apart_settle_a_file_once():
     assert (early.settled, early.waiting, early.next_look) == ((), 1, 101.0)
     due = settler.look([FILE], 101.0)
     assert relatives(due) == ["a.png"]
-    assert (due.settled[0].path, due.settled[0].inode, due.settled[0].device) == (Path(FILE.path), 7, 1)
+    assert due.settled == (FILE,)
     assert (due.waiting, due.next_look) == (0, None)
     assert settler.look([FILE], 200.0).settled == ()
 
 
-@pytest.mark.parametrize("change", [{"size": 11}, {"mtime_ns": 6}, {"inode": 8}, {"device": 2}])
+CHANGES = [{"size": 11}, {"mtime_ns": 6}, {"inode": 8}, {"device": 2}]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_of_a_file_that_stands_still_the_first_look_is_kept(change):
+    settler = Settler(interval=1.0)
+    settler.look([FILE], 0.0)
+    assert settler.kept(replace(FILE)) is FILE
+    changed = replace(FILE, **change)
+    assert settler.kept(changed) is changed
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_change_starts_again(change):
     settler = Settler(interval=1.0)
     settler.look([FILE], 0.0)
