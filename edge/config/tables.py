@@ -212,7 +212,7 @@ class DeviceTransferTable:
         int,
         Setting(kinds.size(CHUNK_MIN_BYTES, CHUNK_MAX_BYTES), "bytes in one MQTT message; smaller suits slow links"),
     ] = CHUNK_BYTES
-    outstanding: Annotated[int, Setting(_COUNT, "images offered at once")] = 8
+    outstanding: Annotated[int, Setting(_COUNT, "images offered at once; of those of one chunk twice as many")] = 4
     offer_first: Annotated[float, Setting(_WAIT, "seconds until an offer that nobody takes is repeated")] = 10.0
     offer_max: Annotated[float, Setting(_WAIT, "the longest pause between two offers; pauses double up to it")] = 300.0
     order: Annotated[

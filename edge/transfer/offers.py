@@ -35,10 +35,14 @@ class Offered:
 class Offers:
     """What is offered, and the line that it comes from."""
 
-    def __init__(self, line: Line, most: int) -> None:
-        """Make places for `most` urgent images and as many others."""
+    def __init__(self, line: Line, most: int, small_bytes: int) -> None:
+        """Make places for `most` urgent images and as many others; images of at most `small_bytes` share one by two.
+
+        A receiver has always one of them to go on with. Were large ones to wait there, an urgent one came behind them.
+        """
         self._line = line
-        self._most = most
+        self._halves = 2 * most
+        self._small_bytes = small_bytes
         self._offered: dict[bytes, Offered] = {}
 
     def __len__(self) -> int:
@@ -76,7 +80,7 @@ class Offers:
     def _has_place(self, image: SpooledImage, *, urgent: bool) -> bool:
         """Say whether an image can be offered now, putting back for it one that nobody has asked for and that comes later."""
         mates = [each for each in self._offered.values() if each.urgent == urgent]
-        if len(mates) < self._most:
+        if sum(2 - self._is_small(each.image) for each in mates) < self._halves:
             return True
         idle = [each.image for each in mates if not each.wanted]
         last = max(idle, key=self._line.place, default=image)
@@ -85,6 +89,14 @@ class Offers:
         self._line.add(last)
         del self._offered[last.image_id]
         return True
+
+    def due(self, now: float) -> list[Offered]:
+        """Return the images to be offered now, in the order in which a receiver is to take them up."""
+        due = [each for each in self._offered.values() if each.offer_at <= now and not each.pending]
+        return sorted(due, key=lambda each: (not each.urgent, self._line.place(each.image)))
+
+    def _is_small(self, image: SpooledImage) -> bool:
+        return image.envelope.manifest.bulk_bytes <= self._small_bytes
 
     def hurry(self, interval: float, at: Callable[[], float]) -> None:
         """Offer everything again, each at the time that `at` gives, and begin the pauses anew."""

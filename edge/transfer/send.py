@@ -110,7 +110,8 @@ class SendLoop:
             receivers: whose receipts are believed, by key id.
             topics: the names of the topics.
             chunk_bytes: bytes of a chunk; fewer where the broker or `bandwidth` asks for it.
-            outstanding: images offered at once; urgent ones have as many places of their own.
+            outstanding: images offered at once, of those of one chunk twice as many; urgent ones have as many places of
+                their own.
             offer_first: seconds until an offer that nobody takes is repeated.
             offer_max: the longest pause between two offers in seconds.
             clock: a monotonic clock, seconds.
@@ -139,7 +140,7 @@ class SendLoop:
         self._on_receipts = on_receipts
         self._on_damaged = on_damaged
         self._added: deque[SpooledImage] = deque()
-        self._offers = Offers(Line(newest_first=newest_first, urgent=urgent), outstanding)
+        self._offers = Offers(Line(newest_first=newest_first, urgent=urgent), outstanding, chunk_bytes)
         self._lives: set[tuple[str, str]] = set()
         self._generation = 0
         self._log = SparingLog(_LOG, clock=clock)
@@ -196,10 +197,9 @@ class SendLoop:
         self._offers.fill(self._offer_first, now)
         offered: list[SpooledImage] = []
         try:
-            for each in self._offers:
-                if each.offer_at <= now and not each.pending:
-                    self._offer(each, now)
-                    offered.append(each.image)
+            for each in self._offers.due(now):
+                self._offer(each, now)
+                offered.append(each.image)
         finally:
             if offered:
                 self._on_offered(offered)

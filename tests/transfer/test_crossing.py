@@ -156,15 +156,19 @@ def test_two_receivers_of_a_group_share_the_images(duo: Duo, tmp_path: Path) -> 
     assert all(hospital.catalogue() for hospital in hospitals)
 
 
-def test_images_are_offered_oldest_first_and_no_more_than_configured_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "at_once"), [(1000, 4), (20_000, 2)])
+def test_images_are_offered_oldest_first_and_no_more_than_configured_at_once(
+    tmp_path: Path, size: int, at_once: int
+) -> None:
+    """Of those of one chunk twice as many."""
     duo = Duo(tmp_path, MemoryBroker(), outstanding=2)
     ear = UnhurriedTransport(duo.broker)
     ear.subscribe("edge/v1/offer/+")
     ear.start()
-    images = [duo.spool_image(bytes_of(str(number), 1000), label=f"scan-{number}") for number in range(5)]
+    images = [duo.spool_image(bytes_of(str(number), size), label=f"scan-{number}") for number in range(5)]
     duo.step(3)
     offered = [_offer_in(message) for message in _heard(ear)]
-    assert offered == [image.envelope.raw for image in images[:2]]
+    assert offered == [image.envelope.raw for image in images[:at_once]]
 
     duo.start_receiver()
     duo.deliver_all()

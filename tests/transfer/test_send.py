@@ -88,8 +88,8 @@ def test_an_hour_without_a_broker_costs_no_image_and_ends_without_a_flood(tmp_pa
     duo.step(20)
     # Only a few are named, though 30 wait.
     first_second = offered(ear)
-    assert len(set(first_second)) == duo.outstanding
-    assert len(first_second) <= 2 * duo.outstanding
+    assert len(set(first_second)) == 2 * duo.outstanding
+    assert len(first_second) <= 4 * duo.outstanding
     duo.start_receiver()
     duo.deliver_all()
     assert receipted(duo) == [f"{number:03d}.png" for number in range(30)]
@@ -232,7 +232,7 @@ def test_what_has_waited_is_delivered_in_the_order_configured(
     duo = Duo(tmp_path, broker, outstanding=1, newest_first=newest_first)
     names = [f"{number}.png" for number in range(6)]
     for name in names:
-        add(duo, name)
+        add(duo, name, 20_000)  # two small ones would share the place
         duo.step(5)  # nobody answers: the one that was offered gives its place to one that comes before it
     duo.start_receiver()
     duo.deliver_all()
