@@ -122,7 +122,7 @@ class ReceiveLoop:
         self._stall = stall
         self._clock = clock
         self._active: dict[tuple[str, bytes], _Fetch] = {}
-        self._complete: list[Part] = []
+        self._complete: dict[tuple[str, bytes], Part] = {}
         # By device, next in turn first; then by image id, oldest first. No device is here without an image.
         self._waiting: OrderedDict[str, OrderedDict[bytes, _Cut]] = OrderedDict()
         self._log = SparingLog(_LOG, clock=clock)
@@ -170,9 +170,10 @@ class ReceiveLoop:
 
     def close(self) -> None:
         """Let go of all parts; what has come into part files stays for the next start."""
-        for fetch in self._active.values():
-            fetch.part.close()
+        for part in (*(fetch.part for fetch in self._active.values()), *self._complete.values()):
+            part.close()
         self._active.clear()
+        self._complete.clear()
 
     # --- offers -----------------------------------------------------------------------------------------------------
 
@@ -207,6 +208,9 @@ class ReceiveLoop:
         fetch = self._active.get(key)
         if fetch is not None and fetch.part.verified.envelope.raw == offer.manifest:
             self._heed(fetch, offer)
+            return
+        if key in self._complete:
+            # It is answered for in a moment. To begin it again would undo what has come, in chunks of another size.
             return
         verdict = self._judge.judge(signed)
         if isinstance(verdict, bytes):
@@ -324,24 +328,24 @@ class ReceiveLoop:
             self._ask(fetch)
             return
         del self._active[key]
-        self._complete.append(fetch.part)
-        size = sum(part.bulk_bytes for part in self._complete)
+        self._complete[key] = fetch.part
+        size = sum(part.bulk_bytes for part in self._complete.values())
         if len(self._complete) >= _TOGETHER_MAX or size >= _TOGETHER_BYTES:
             self._conclude()
 
     def _conclude(self) -> None:
         """Hand on what is complete and answer for it; one by one where that meets a defect."""
-        parts, self._complete = self._complete, []
+        complete, self._complete = self._complete, {}
         try:
-            self._finish(parts)
+            self._finish(list(complete.values()))
         except Exception as error:  # noqa: BLE001 - one device's image must not end the service of all others
-            for part in parts if len(parts) > 1 else ():
-                self._complete = [part]
+            for key, part in complete.items() if len(complete) > 1 else ():
+                self._complete = {key: part}
                 self._conclude()
-            if len(parts) == 1:
+            if len(complete) == 1:
                 self._note_fault("an image", error)
         finally:
-            for part in parts:
+            for part in complete.values():
                 part.close()
 
     def _finish(self, parts: Sequence[Part]) -> None:

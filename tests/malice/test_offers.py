@@ -201,3 +201,22 @@ def test_an_image_arrives_though_somebody_else_offered_it_first_in_chunks_of_ano
     # The first want came before the device itself had offered.
     assert receiver._loop.counts.stalls <= 1
     assert duo.hospital.contents() == [PLAIN]
+
+
+@pytest.mark.parametrize("chunk_bytes", [CHUNK, 2 * CHUNK, protocol.CHUNK_MAX_BYTES])
+def test_an_offer_that_somebody_else_repeats_behind_the_last_chunk_undoes_nothing(
+    duo: Duo, mouth: UnhurriedTransport, chunk_bytes: int
+) -> None:
+    receiver = duo.start_receiver()
+    image = duo.spool_image(PLAIN, label="scan")
+
+    def step_both() -> bool:
+        duo.sender.step()
+        say_offer(mouth, image.envelope.raw, device=DEVICE, chunk_bytes=chunk_bytes)
+        receiver.step()
+        duo.clock.tick(duo.STEP_SECONDS)
+        return duo.sender.unreceipted == 0
+
+    assert any(step_both() for _ in range(200)), "the image arrives"
+    assert (receiver.counts.stored, receiver.counts.damaged) == (1, 0)
+    assert receiver._loop.counts.chunks == -(-image.envelope.manifest.bulk_bytes // CHUNK)
