@@ -246,7 +246,12 @@ class Receiver:
         except StorageError as error:
             for each in arrivals:
                 each.error = each.error or error
-        return [self._conclude(each) for each in arrivals]
+        receipts = [self._conclude(each) for each in arrivals]
+        refusals = [each.error for each in arrivals if isinstance(each.error, StorageError)]
+        if refusals or not all(each.error for each in arrivals):
+            # Once for all: that others came with it and are stored must not hide what one of them met.
+            self._on_refusal(refusals[-1] if refusals else None)
+        return receipts
 
     def _verify(self, arrival: _Arrival) -> None:
         """Insist that a bulk is what its device signed."""
@@ -289,13 +294,22 @@ class Receiver:
                 each.place = outcome
 
     def _conclude(self, arrival: _Arrival) -> bytes | None:
-        """Say what became of a bulk, and answer for it."""
+        """Say what became of a bulk, and answer for it; None, too, where the disk does not let that come to an end."""
+        try:
+            return self._answer(arrival)
+        except StorageError as error:
+            # The others that came with it get their receipts.
+            arrival.error = error
+            name = arrival.part.verified.envelope.manifest.image_id.hex()
+            _LOG.warning("image %s not answered for yet: %s", name, error.message)
+            return None
+
+    def _answer(self, arrival: _Arrival) -> bytes | None:
         part, error = arrival.part, arrival.error
         signed = part.verified.envelope
         name = signed.manifest.image_id.hex()
         if isinstance(error, StorageError):
             _LOG.warning("image %s not stored yet: %s", name, error.message)
-            self._on_refusal(error)
             return None
         if arrival.envelope is None and error is not None:
             # Damaged on the way or on our disk. The device's signature stands, so its image is fetched again; a
@@ -310,7 +324,6 @@ class Receiver:
             self._move_aside(part, error)
             self.archive.catalogue.record_rejected(signed, error.code, received_at=self._timestamp())
             return self._receipt(signed, ReceiptStatus.REJECTED, error.code)
-        self._on_refusal(None)
         self.counts.stored += 1
         _LOG.info("image %s from %s stored", name, signed.manifest.device)
         if self._on_stored is not None and arrival.incoming is not None:

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from edge import durable
 from edge.envelope.sign import ReceiptStatus
+from edge.errors import DiskFull
 from edge.receiver import Receiver
 from edge.transfer.parts import Part, PartInMemory
 from edge.transport.memory import MemoryBroker
+from tests.faults.ear import Ear
 from tests.transfer.duo import Duo
-from tests.world import Hospital, bytes_of
+from tests.world import RECEIVER, Hospital, UnhurriedTransport, bytes_of
 
 PLAIN = [bytes_of(f"plain {number}", 50_000) for number in range(20)]
 
@@ -91,6 +94,54 @@ def test_each_of_those_that_came_together_is_answered_for_itself(
     assert (counts.stored, counts.rejected, counts.damaged) == (3, 1, 1)
     rejected = [receipt.image_id for receipt in duo.receipts if receipt.status is ReceiptStatus.REJECTED]
     assert rejected == [bad.image_id]
+
+
+def test_one_that_the_disk_does_not_let_be_answered_for_costs_no_other_its_receipt(
+    duo: Duo, together: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = duo.start_receiver()
+    duo.spool_image(PLAIN[0], label="sound")
+    bad = duo.spool_image(PLAIN[1], label="for another", recipients=("receiver-2",))
+    duo.spool_image(PLAIN[2], label="sound too")
+    with monkeypatch.context() as patch:
+        patch.setattr(Receiver, "_move_aside", refuse)
+        duo.step_until(lambda: together)
+        duo.step(2)
+    assert together == [3]
+    assert [receipt.status for receipt in duo.receipts] == [ReceiptStatus.STORED] * 2
+    duo.deliver_all()
+    assert duo.receipts[-1].image_id == bad.image_id
+    assert receiver.counts.stored == 2
+
+
+def refuse(*_: object) -> None:
+    """Be a disk that is full."""
+    raise DiskFull("the disk is full")
+
+
+def test_the_alarm_of_one_that_is_refused_is_not_ended_by_those_that_came_with_it(
+    duo: Duo, together: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ear = Ear(UnhurriedTransport(duo.broker), RECEIVER)
+    duo.start_receiver()
+    take_name = durable.take_name
+
+    def refuse_first(source: Path, path: Path) -> None:
+        if path.name == "first.png":
+            refuse()
+        take_name(source, path)
+
+    duo.spool_image(PLAIN[0], label="first", name="first.png")
+    duo.spool_image(PLAIN[1], label="second", name="second.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "take_name", refuse_first)
+        duo.step_until(lambda: together)
+        duo.step(2)
+        assert together == [2]
+        assert ear.alarms == ["disk-full"]
+    duo.deliver_all()
+    duo.step(2)
+    assert ear.alarms == []
 
 
 def test_a_defect_that_one_of_them_shows_costs_no_other_its_answer(
