@@ -42,7 +42,7 @@ _TURN_SECONDS: Final = 60.0
 _TOGETHER_MAX: Final = 8
 _TOGETHER_BYTES: Final = 4 << 20
 """How many bulks that are complete, and bytes of them, are handed on together at most: a disk syncs eight small images in
-hardly more time than one."""
+hardly more time than one. A larger one goes alone."""
 _HEED_SECONDS: Final = 1.0
 """How often a repeated offer of an image that is being pulled is heeded: anybody may repeat one, and each costs chunks."""
 
@@ -327,10 +327,12 @@ class ReceiveLoop:
         if not fetch.part.complete:
             self._ask(fetch)
             return
+        size = sum(part.bulk_bytes for part in self._complete.values())
+        if size + fetch.part.bulk_bytes > _TOGETHER_BYTES:
+            self._conclude()  # small ones do not wait for a large one
         del self._active[key]
         self._complete[key] = fetch.part
-        size = sum(part.bulk_bytes for part in self._complete.values())
-        if len(self._complete) >= _TOGETHER_MAX or size >= _TOGETHER_BYTES:
+        if len(self._complete) >= _TOGETHER_MAX or fetch.part.bulk_bytes >= _TOGETHER_BYTES:
             self._conclude()
 
     def _conclude(self) -> None:

@@ -69,6 +69,21 @@ def test_large_images_are_handed_on_alone(duo: Duo, together: list[int]) -> None
     assert together == [1, 1, 1]
 
 
+def test_small_images_do_not_wait_for_a_large_one_that_is_complete_in_the_same_step(
+    duo: Duo, together: list[int]
+) -> None:
+    receiver = duo.start_receiver()
+    duo.spool_image(bytes_of("large", 4_500_000), label="large")
+    for number in range(3):
+        duo.spool_image(PLAIN[number], label=f"scan-{number}")
+    duo.sender.step()
+    receiver.step()
+    for _ in range(20):
+        duo.sender.step()
+    receiver.step()
+    assert together == [3, 1]
+
+
 def test_each_of_those_that_came_together_is_answered_for_itself(
     duo: Duo, together: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
