@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -218,8 +218,9 @@ class PartFile(Part):
         for name in ("_bulk_file", "_have_file"):
             descriptor = getattr(self, name)
             if descriptor >= 0:
-                os.close(descriptor)
                 setattr(self, name, -1)
+                with suppress(OSError):  # what a disk refuses only now, the digest of the whole bulk will tell
+                    os.close(descriptor)
 
     def _keep(self, number: int, chunk: bytes) -> None:
         start = number * self.chunk_bytes

@@ -14,7 +14,7 @@ from edge.envelope.sign import ReceiptStatus
 from edge.errors import StorageError
 from edge.receiver import Receiver
 from edge.transfer.messages import Topics
-from edge.transfer.parts import Part
+from edge.transfer.parts import Part, PartFile
 from edge.transport.memory import MemoryBroker
 from tests.transfer.duo import Duo
 from tests.world import DEVICE, RECEIVER, Hospital, bytes_of, connected
@@ -145,6 +145,29 @@ def test_a_chunk_that_the_disk_refuses_comes_again(duo: Duo, monkeypatch: pytest
     monkeypatch.setattr("edge.transfer.parts.os.pwrite", refuse)
     duo.deliver_all()
     assert refusals == 5
+    assert duo.hospital.contents() == [PLAIN]
+
+
+def test_a_part_whose_closing_the_disk_refuses_does_not_end_the_receiver(
+    duo: Duo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network disk says only then what it has lost."""
+    receiver = duo.start_receiver()
+    duo.spool_image(PLAIN, label="scan")
+    duo.step_until(lambda: receiver._loop.counts.chunks >= 1)
+    [fetch] = receiver._loop._active.values()
+    assert isinstance(fetch.part, PartFile)
+    lost = [fetch.part._bulk_file]
+    close = os.close
+
+    def refuse(descriptor: int) -> None:
+        close(descriptor)
+        if descriptor in lost:
+            lost.clear()
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("edge.transfer.parts.os.close", refuse)
+    duo.deliver_all()
     assert duo.hospital.contents() == [PLAIN]
 
 
