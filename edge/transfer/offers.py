@@ -90,10 +90,9 @@ class Offers:
         del self._offered[last.image_id]
         return True
 
-    def due(self, now: float) -> list[Offered]:
-        """Return the images to be offered now, in the order in which a receiver is to take them up."""
-        due = [each for each in self._offered.values() if each.offer_at <= now and not each.pending]
-        return sorted(due, key=lambda each: (not each.urgent, self._line.place(each.image)))
+    def in_order(self) -> list[Offered]:
+        """Return all that is offered, or about to be, in the order in which a receiver is to take it up."""
+        return sorted(self._offered.values(), key=lambda each: (not each.urgent, self._line.place(each.image)))
 
     def _is_small(self, image: SpooledImage) -> bool:
         return image.envelope.manifest.bulk_bytes <= self._small_bytes

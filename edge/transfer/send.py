@@ -196,10 +196,15 @@ class SendLoop:
             self._added.popleft()
         self._offers.fill(self._offer_first, now)
         offered: list[SpooledImage] = []
+        waits = False
         try:
-            for each in self._offers.due(now):
-                self._offer(each, now)
-                offered.append(each.image)
+            for each in self._offers.in_order():
+                if each.offer_at <= now and not each.pending:
+                    self._offer(each, now)
+                    # Behind one that the receiver is at, an offer has to wait: it pulls fewer at once than are offered.
+                    each.fruitless += not waits
+                    offered.append(each.image)
+                waits = waits or each.wanted
         finally:
             if offered:
                 self._on_offered(offered)
@@ -209,7 +214,6 @@ class SendLoop:
         payload = messages.encode(Offer(each.image.envelope.raw, each.chunk_bytes))
         self._publish(self._topics.offer(self._device), payload)
         self.counts.offers += 1
-        each.fruitless += 1
         # From half the pause to the whole of it: devices that were cut off together must not come back in step.
         each.offer_at = now + each.interval * (1 + self._chance()) / 2
         each.interval = min(2 * each.interval, self._offer_max)

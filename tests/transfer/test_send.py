@@ -397,6 +397,40 @@ def test_images_that_nobody_answers_are_an_alarm_until_they_move(duo: Duo, caplo
     duo.deliver_all()
 
 
+def test_images_that_wait_behind_those_that_the_receiver_pulls_are_no_alarm(
+    tmp_path: Path, broker: MemoryBroker
+) -> None:
+    duo = Duo(tmp_path, broker, outstanding=8, bandwidth=32 * 1024)
+    duo.start_receiver()
+    for number in range(8):
+        add(duo, f"{number}.png", 800_000)
+    alarms = set()
+    while duo.sender.unreceipted:
+        duo.step()
+        alarms.add(duo.sender.alarms)
+    assert duo.sender.counts.offers > 50, "they were offered again and again"
+    assert alarms == {()}
+    duo.close()
+
+
+def test_an_image_that_is_passed_over_is_an_alarm_though_others_arrive(
+    duo: Duo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = duo.start_receiver()
+    passed_over = add(duo, "a.png", 300_000)
+    judge = receiver.judge
+    monkeypatch.setattr(
+        receiver, "judge", lambda signed: None if signed.manifest.image_id == passed_over.image_id else judge(signed)
+    )
+    for number in range(200):
+        add(duo, f"{number}.png", 100_000)
+        duo.step(10)
+        if duo.sender.alarms:
+            break
+    assert duo.sender.alarms == (ALARM_UNANSWERED,)
+    assert len(duo.receipts) > 50
+
+
 def test_chunks_that_never_arrive_are_an_alarm_though_they_are_asked_for(duo: Duo) -> None:
     # A broker of MQTT 3.1.1 acknowledges what its access list keeps back: only the wants tell.
     image = add(duo, "a.png", 300_000)
