@@ -137,3 +137,26 @@ def test_a_process_without_progress_ends_by_itself_and_says_why() -> None:
     done = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == ExitCode.STUCK
     assert "no progress in intake for 99 seconds" in done.stderr
+
+
+RELOADED = """
+import weakref
+from edge.cli import service
+
+class Made:
+    def __init__(self):
+        self.itself = self
+
+def turn():
+    made = Made()
+    with service.guarded([]):
+        return weakref.ref(made)
+
+turns = [turn() for _ in range(3)]
+print([made() is None for made in turns])
+"""
+
+
+def test_what_was_made_for_the_turn_before_a_reload_is_let_go_of() -> None:
+    done = subprocess.run([sys.executable, "-c", RELOADED], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[True, True, False]"

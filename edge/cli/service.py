@@ -160,6 +160,7 @@ def service_for(read: Callable[[], _Settings], *, reloads: bool = True) -> Itera
 def guarded(stages: Sequence[Stage]) -> Iterator[None]:
     """Tell the supervisor that the service is ready and well; end the process where a stage makes no progress."""
     # What was made until now lives as long as the service. To look through it for garbage again and again is in vain.
+    gc.unfreeze()  # but what was made for the turn before a reload may go
     gc.collect()
     gc.freeze()
     with Guard(stages, on_well=lambda: notify_supervisor("WATCHDOG=1"), on_stuck=_end):
