@@ -351,6 +351,17 @@ def _encode_origin(origin: Origin) -> bytes:
 def _decode_origin(data: bytes) -> Origin:
     try:
         fields = json.loads(data)
-        return Origin(**(fields | {"sha256": bytes.fromhex(fields["sha256"])}))
-    except (ValueError, TypeError, KeyError) as error:
+        origin = Origin(**(fields | {"sha256": bytes.fromhex(fields["sha256"])}))
+        path = os.fsencode(origin.relative)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise EnvelopeError("the origin of a sealed image in the spool cannot be read") from error
+    numbers = (origin.size, origin.mtime_ns, origin.inode, origin.device)
+    if (
+        not all(type(each) is int for each in numbers)
+        or not 0 <= origin.size < 1 << 63
+        or b"\0" in path
+        or len(origin.sha256) != protocol.DIGEST_BYTES
+    ):
+        # The ledger and the watched folder could not take it: the device would not even start.
+        raise EnvelopeError("the origin of a sealed image in the spool is none")
+    return origin

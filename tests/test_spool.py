@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from pathlib import Path
 from typing import BinaryIO
@@ -115,6 +117,44 @@ def test_a_damaged_image_is_set_aside_and_the_others_go_on(tmp_path: Path, damag
     again = open_spool(tmp_path)
     assert again.images() == [sound]
     assert (tmp_path / "spool" / "quarantine" / damaged.path.name).is_file()
+
+
+ORIGIN = {"relative": "a.png", "size": 1, "mtime_ns": 1, "inode": 1, "device": 1, "sha256": "00" * 32}
+ORIGINS: dict[str, object] = {
+    "a list": [1],
+    "words": "text",
+    "an inode of letters": ORIGIN | {"inode": "x"},
+    "an inode of another type": ORIGIN | {"inode": True},
+    "a broken size": ORIGIN | {"size": 1.5},
+    "less than nothing": ORIGIN | {"size": -1},
+    "more than any file": ORIGIN | {"size": 1 << 63},
+    "no number": ORIGIN | {"device": []},
+    "a path that is a number": ORIGIN | {"relative": 7},
+    "a path with a zero": ORIGIN | {"relative": "a\0.png"},
+    "a path that no file has": ORIGIN | {"relative": "\ud800"},
+    "a short hash": ORIGIN | {"sha256": "00"},
+    "more than it should be": ORIGIN | {"more": 1},
+}
+
+
+@pytest.mark.parametrize(
+    "origin", [json.dumps(each).encode() for each in ORIGINS.values()] + [b"[" * 60_000], ids=[*ORIGINS, "deep"]
+)
+def test_an_image_whose_origin_nobody_could_use_is_set_aside(tmp_path: Path, origin: bytes) -> None:
+    image = spool_image(open_spool(tmp_path), PLAIN)
+    image.path.write_bytes(sealed_data(image) + origin)
+    again = open_spool(tmp_path)
+    assert again.images() == []
+    assert again.quarantined() == []
+    assert (tmp_path / "spool" / "quarantine" / image.path.name).is_file()
+
+
+def test_an_origin_of_any_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    name = os.fsdecode(b"\xff" * 4096)
+    origin = Origin(name, size=1, mtime_ns=-1, inode=(1 << 64) - 1, device=(1 << 64) - 1, sha256=bytes(32))
+    image = spool_image(spool, PLAIN, origin=origin)
+    assert open_spool(tmp_path).images() == [image]
 
 
 def test_a_discarded_image_is_gone(tmp_path: Path) -> None:
