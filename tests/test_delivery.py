@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from edge import durable
 from edge.daemon import Summary
+from edge.delivery import Delivery
 from edge.envelope import sign
 from edge.intake.ledger import FileState, Ledger
 from edge.spool import Origin, Spool, SpooledImage
@@ -283,6 +285,22 @@ def test_an_original_that_changed_since_is_another_image_and_stays(
         until(lambda: hospital.contents() == [png("first")])
         until(lambda: FileState.DISPOSED in {entry.state for entry in site.ledger()})
         assert path.read_bytes() == png("second", 60_000)
+
+
+def test_an_image_whose_receipt_is_recorded_may_be_offered_again(site: Site) -> None:
+    """The disk refused to remove it from the spool: it is offered until it can be."""
+    config = site.config()
+    with closing(Ledger.open_or_begin_anew(site.root / "ledger.sqlite")) as ledger:
+        spool = Spool(site.root / "spool", max_bytes=1 << 30, reserve_bytes=0)
+        delivery = Delivery(
+            folder=site.scans, is_there=lambda: True, watch=config.watch, ledger=ledger, spool=spool, timestamp=str
+        )
+        images = [spool_image(spool, png(name), label=name, name=f"{name}.png") for name in ("a", "b")]
+        assert len(delivery.recover()) == 2
+        ledger.advance(images[0].image_id.hex(), FileState.RECEIPTED, now="")
+        delivery.offered(images)
+        states = {entry.relative: entry.state for entry in ledger.entries()}
+    assert states == {"a.png": FileState.RECEIPTED, "b.png": FileState.OFFERED}
 
 
 # --- restarts -------------------------------------------------------------------------------------------------------

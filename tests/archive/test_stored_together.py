@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import edge.archive
 from edge import durable
 from edge.archive import Archive, Incoming
 from edge.errors import StorageError
+from edge.records import PixelImage
 from tests.archive.storing import DAY, deliver, envelope_and_metadata, files_in
 
 
@@ -129,3 +131,33 @@ def test_an_image_that_cannot_be_recorded_keeps_no_other_back(
     # It lies there already when it comes again.
     assert store_together(archive, THREE[1]) == [Path(DAY) / "b.png"]
     assert len(files_in(tmp_path / "store")) == 3
+
+
+def test_what_belongs_beside_pixels_is_written_for_what_stays_in_the_store_alone(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_whole = edge.archive.make_whole
+
+    def refuse(path: Path, mtime_ns: int) -> None:
+        if path.name == "plain-a":
+            raise StorageError("the disk is full")
+        make_whole(path, mtime_ns)
+
+    monkeypatch.setattr(edge.archive, "make_whole", refuse)
+    with archive.incoming() as folder:
+        incoming = []
+        for label in ("a", "b", "c"):
+            path = folder / f"plain-{label}"
+            path.write_bytes(b"pixels")
+            envelope, metadata = envelope_and_metadata(b"pixels", label=label, name=b"scan")
+            pixels = PixelImage((1, 1, 6, 1), "u1", "gray", {"exif": b"of c" if label == "c" else b"block"})
+            incoming.append(Incoming(path, ".png", envelope, replace(metadata, pixels=pixels)))
+        outcomes = archive.store(incoming, received_at="2026-11-21T00:00:00+00:00")
+    assert isinstance(outcomes[0], StorageError)
+    assert outcomes[1] == outcomes[2] == archive._store / DAY / "scan.png"
+    assert files_in(tmp_path / "store") == {
+        f"{DAY}/scan.png": b"pixels",
+        f"{DAY}/scan.png.exif": b"block",
+        f"{DAY}/scan.png (2).exif": b"of c",
+    }
+    assert len(archive.catalogue.deliveries()) == 2

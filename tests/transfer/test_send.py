@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.envelope.sign import ReceiptStatus
-from edge.errors import StorageError
+from edge.errors import NotConnected, StorageError
 from edge.spool import Spool, SpooledImage
 from edge.transfer.messages import Offer, SignedReceipt, Topics, Want, decode, encode
 from edge.transfer.send import ALARM_UNANSWERED, SendLoop
@@ -66,6 +66,25 @@ def offered(ear: UnhurriedTransport) -> list[bytes]:
         assert isinstance(offer, Offer)
         found.append(offer.manifest)
     return found
+
+
+def test_what_was_offered_before_the_connection_was_lost_is_recorded(duo: Duo, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[list[SpooledImage]] = []
+    monkeypatch.setattr(duo.sender, "_on_offered", recorded.append)
+    first, second, third = (add(duo, f"{number}.png") for number in range(3))
+    publish = duo.device_transport.publish
+
+    def lose_second(topic: str, payload: bytes) -> None:
+        if second.envelope.raw in payload:
+            raise NotConnected("the connection is lost")
+        publish(topic, payload)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(duo.device_transport, "publish", lose_second)
+        duo.step()
+    assert recorded == [[first]]
+    duo.step()
+    assert recorded == [[first], [second, third]]
 
 
 # --- a broker that is away ------------------------------------------------------------------------------------------
