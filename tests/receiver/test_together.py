@@ -9,8 +9,9 @@ import pytest
 
 from edge import durable
 from edge.envelope.sign import ReceiptStatus
-from edge.errors import DiskFull
+from edge.errors import DiskFull, NotConnected
 from edge.receiver import Receiver
+from edge.stopping import Left
 from edge.transfer.parts import Part, PartInMemory
 from edge.transport.memory import MemoryBroker
 from tests.faults.ear import Ear
@@ -127,6 +128,46 @@ def test_one_that_the_disk_does_not_let_be_answered_for_costs_no_other_its_recei
     duo.deliver_all()
     assert duo.receipts[-1].image_id == bad.image_id
     assert receiver.counts.stored == 2
+
+
+def test_a_connection_that_is_lost_between_their_receipts_costs_a_delay_and_no_more(
+    duo: Duo, together: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = duo.start_receiver()
+    for number in range(3):
+        duo.spool_image(PLAIN[number], label=f"scan-{number}")
+    answer = receiver._loop._answer
+    answers: list[str] = []
+
+    def lose_second(device: str, receipt: bytes) -> None:
+        answers.append(device)
+        if len(answers) == 2:
+            raise NotConnected("the connection is lost")
+        answer(device, receipt)
+
+    monkeypatch.setattr(receiver._loop, "_answer", lose_second)
+    duo.deliver_all()
+    assert together == [3]
+    assert (receiver.counts.stored, receiver.counts.repeated, receiver._loop.counts.faults) == (3, 2, 0)
+    assert duo.hospital.contents() == sorted(PLAIN[:3])
+
+
+def test_nothing_stays_open_of_what_was_complete_when_the_receiver_was_stopped(
+    duo: Duo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = duo.start_receiver()
+
+    def leave() -> None:
+        if receiver._loop._complete:
+            raise Left
+
+    monkeypatch.setattr(receiver._loop, "_go_round", leave)
+    duo.spool_image(bytes_of("plain", 300_000), label="scan")
+    with pytest.raises(Left):
+        duo.deliver_all()
+    duo.stop_receiver(receiver)
+    links = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert not [link for link in links if link.startswith(str(duo.hospital.state / "parts"))]
 
 
 def refuse(*_: object) -> None:
