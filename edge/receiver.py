@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from edge import __version__, decrypt, durable, protocol
-from edge.archive import Archive, Incoming, write_plain
+from edge import __version__, durable, protocol
+from edge.archive import Archive
 from edge.clock import WallClock
 from edge.config import ReceiverConfig
 from edge.envelope import sign
@@ -35,8 +35,8 @@ from edge.errors import (
     UnknownSigner,
 )
 from edge.health import IMAGE_SECONDS, TURN_SECONDS, Mark, Stage
-from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
+from edge.storing import Arrival, Storer
 from edge.transfer.messages import Topics
 from edge.transfer.parts import Part, part_file
 from edge.transfer.receive import ReceiveLoop
@@ -66,17 +66,6 @@ class ReceiverCounts:
     repeated: int = 0
     not_ours: int = 0
     damaged: int = 0
-
-
-@dataclass(slots=True)
-class _Arrival:
-    """A complete bulk, and how far it has come: what its device signed, deciphered, in its place; or what it failed by."""
-
-    part: Part
-    envelope: sign.VerifiedEnvelope | None = None
-    incoming: Incoming | None = None
-    place: Path = Path()
-    error: EdgeError | None = None
 
 
 class Receiver:
@@ -113,6 +102,7 @@ class Receiver:
             durable.make_folder(folder)
         durable.sweep_temporaries(self._quarantine)
         self.archive = Archive(config.receiver.store, state / "catalogue.sqlite")
+        self._storer = Storer(self.archive, keyring.unwrappers, self._timestamp)
         self._sweep_parts()
         self.topics = Topics(config.broker.prefix)
         self.counts = ReceiverCounts()
@@ -235,17 +225,7 @@ class Receiver:
     def finish(self, parts: Sequence[Part]) -> list[bytes | None]:
         """Open and store complete bulks, and answer for each, in order; None where another try is needed."""
         self._rest_at = self._clock() + _REST_SECONDS
-        arrivals = [_Arrival(part) for part in parts]
-        for each in arrivals:
-            self._verify(each)
-        try:
-            with self.archive.incoming() as folder:
-                for number, each in enumerate(arrivals):
-                    self._open(each, folder, number)
-                self._store([each for each in arrivals if each.incoming is not None])
-        except StorageError as error:
-            for each in arrivals:
-                each.error = each.error or error
+        arrivals = self._storer.store(parts)
         receipts = [self._conclude(each) for each in arrivals]
         refusals = [each.error for each in arrivals if isinstance(each.error, StorageError)]
         if refusals or not all(each.error for each in arrivals):
@@ -253,47 +233,7 @@ class Receiver:
             self._on_refusal(refusals[-1] if refusals else None)
         return receipts
 
-    def _verify(self, arrival: _Arrival) -> None:
-        """Insist that a bulk is what its device signed."""
-        try:
-            with arrival.part.bulk() as bulk:
-                arrival.envelope = sign.verify_bulk(arrival.part.verified, bulk)
-        except (EnvelopeError, StorageError) as error:
-            arrival.error = error
-
-    def _open(self, arrival: _Arrival, folder: Path, number: int) -> None:
-        """Unseal and decipher a bulk that is what its device signed into `folder`."""
-        envelope = arrival.envelope
-        if envelope is None:
-            return
-        plain, suffix = folder / f"plain-{number}", ""
-        try:
-            # > unseal > decipher
-            with arrival.part.bulk() as bulk, self.archive.scratch(folder) as scratch:
-                metadata = write_plain(plain, lambda target: self._decrypt(envelope, bulk, target, scratch))
-            if metadata.pixels is not None:
-                plain = encode_pixels(plain, metadata.pixels, folder / f"image-{number}")
-                suffix = plain.suffix
-        except EdgeError as error:
-            arrival.error = error
-            return
-        arrival.incoming = Incoming(plain, suffix, envelope.envelope, metadata)
-
-    def _decrypt(
-        self, envelope: sign.VerifiedEnvelope, bulk: BinaryIO, target: BinaryIO, scratch: decrypt.Scratch
-    ) -> Metadata:
-        return decrypt.decrypt(envelope, bulk, target, unwrappers=self._keyring.unwrappers, scratch=scratch)
-
-    def _store(self, arrivals: Sequence[_Arrival]) -> None:
-        """Store and record what is deciphered."""
-        incoming = [each.incoming for each in arrivals if each.incoming is not None]
-        for each, outcome in zip(arrivals, self.archive.store(incoming, received_at=self._timestamp()), strict=True):
-            if isinstance(outcome, StorageError):
-                each.error = outcome
-            else:
-                each.place = outcome
-
-    def _conclude(self, arrival: _Arrival) -> bytes | None:
+    def _conclude(self, arrival: Arrival) -> bytes | None:
         """Say what became of a bulk, and answer for it; None, too, where the disk does not let that come to an end."""
         try:
             return self._answer(arrival)
@@ -304,7 +244,7 @@ class Receiver:
             _LOG.warning("image %s not answered for yet: %s", name, error.message)
             return None
 
-    def _answer(self, arrival: _Arrival) -> bytes | None:
+    def _answer(self, arrival: Arrival) -> bytes | None:
         part, error = arrival.part, arrival.error
         signed = part.verified.envelope
         name = signed.manifest.image_id.hex()

@@ -12,6 +12,7 @@ from edge.envelope.sign import ReceiptStatus
 from edge.errors import DiskFull, NotConnected
 from edge.receiver import Receiver
 from edge.stopping import Left
+from edge.storing import Arrival, Storer
 from edge.transfer.parts import Part, PartInMemory
 from edge.transport.memory import MemoryBroker
 from tests.faults.ear import Ear
@@ -204,16 +205,16 @@ def test_a_defect_that_one_of_them_shows_costs_no_other_its_answer(
     duo: Duo, together: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver = duo.start_receiver()
-    opened = Receiver._open
+    opened = Storer._open
     met: list[int] = []
 
-    def stumble(self: Receiver, arrival: object, folder: Path, number: int) -> None:
-        if arrival.part.verified.envelope.manifest.sequence == 2 and len(met) < 2:  # type: ignore[attr-defined]
+    def stumble(self: Storer, arrival: Arrival, folder: Path, number: int) -> None:
+        if arrival.part.verified.envelope.manifest.sequence == 2 and len(met) < 2:
             met.append(number)
             raise OverflowError
-        opened(self, arrival, folder, number)  # type: ignore[arg-type]
+        opened(self, arrival, folder, number)
 
-    monkeypatch.setattr(Receiver, "_open", stumble)
+    monkeypatch.setattr(Storer, "_open", stumble)
     for number in range(3):
         duo.spool_image(PLAIN[number], label=f"scan-{number}")
     duo.step_until(lambda: receiver.counts.stored == 2)
