@@ -304,6 +304,23 @@ def test_an_urgent_image_overtakes_a_full_pipe(tmp_path: Path, broker: MemoryBro
     duo.close()
 
 
+def test_an_urgent_image_waits_for_no_large_ones_that_the_receiver_has_not_begun_with(
+    tmp_path: Path, broker: MemoryBroker
+) -> None:
+    hospital = Hospital(tmp_path / "hospital", settings={"transfer.stall": 10.0, "transfer.active": 2})
+    duo = Duo(tmp_path, broker, hospital=hospital, outstanding=2, bandwidth=64_000, urgent=["stat"])
+    duo.start_receiver()
+    for number in range(6):
+        add(duo, f"{number}.png", 600_000)
+    duo.step_until(lambda: duo.sender.counts.chunks >= 8)
+    add(duo, "stat/u.png", 50_000)
+    duo.step_until(lambda: "stat/u.png" in receipted(duo))
+    # One of the two that the receiver is at ends before it.
+    assert len(receipted(duo)) == 2
+    duo.deliver_all()
+    duo.close()
+
+
 def test_an_urgent_image_is_offered_though_all_places_are_taken(tmp_path: Path, broker: MemoryBroker) -> None:
     duo = Duo(tmp_path, broker, outstanding=2, bandwidth=64_000, urgent=["*.stat.png"])
     ear = ear_for_offers(broker)
