@@ -261,7 +261,11 @@ class Archive:
 
     @staticmethod
     def _sync_places(going: Sequence[_Going]) -> None:
-        """Make new names durable, each folder's at once; where a folder refuses, nothing new stays in it."""
+        """Make new names durable, each folder's at once.
+
+        Where a folder refuses, they stay in it, and the images are found there when they come again. Another receiver of
+        the group may have found them meanwhile, and have given a receipt.
+        """
         for folder in dict.fromkeys(each.place.parent for each in going if each.named):
             try:
                 durable.fsync_folder(folder)
@@ -270,8 +274,6 @@ class Archive:
                 for each in going:
                     if each.refusal is None and each.place.parent == folder:
                         each.refusal = error
-                        if each.named:
-                            durable.give_name_back(each.image.plain, each.place)
 
     def _record(self, going: Sequence[_Going], received_at: str) -> None:
         rows = [(each.image.envelope, each.image.metadata, str(each.place.relative_to(self._store))) for each in going]
@@ -303,9 +305,10 @@ def keep_side(place: Path, side: Mapping[str, bytes], folder: Path) -> None:
                 break
             durable.write_atomically(folder / _SIDE, blob, mode=0o640)
             try:
-                durable.put_in_place(folder / _SIDE, target, overwrite=False)
+                durable.take_name(folder / _SIDE, target)
             except FileExistsError:
                 continue
+            durable.fsync_folder(target.parent)  # where that is refused it stays, as an image does
             break
 
 

@@ -190,7 +190,12 @@ def put_in_place(source: Path, path: Path, *, overwrite: bool) -> None:
     try:
         fsync_folder(path.parent)
     except StorageError:
-        give_name_back(source, path)
+        # Whoever hears that it failed may try the same name again.
+        with contextlib.suppress(OSError):
+            if os.path.lexists(source):
+                path.unlink()
+            else:
+                path.rename(source)
         raise
     _discard(source)
 
@@ -217,15 +222,6 @@ def take_name(source: Path, path: Path) -> None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
         with _in_plain_words():
             source.rename(path)
-
-
-def give_name_back(source: Path, path: Path) -> None:
-    """Undo `take_name`, as far as the disk lets it: whoever hears that it failed may try the same name again."""
-    with contextlib.suppress(OSError):
-        if os.path.lexists(source):
-            path.unlink()
-        else:
-            path.rename(source)
 
 
 def _discard(path: Path) -> None:

@@ -16,7 +16,7 @@ from edge import durable
 from edge.archive import Archive, Incoming
 from edge.errors import StorageError
 from edge.records import PixelImage
-from tests.archive.storing import DAY, deliver, envelope_and_metadata, files_in
+from tests.archive.storing import DAY, deliver, envelope_and_metadata, files_in, opened
 
 
 def store_together(archive: Archive, *images: tuple[str, bytes, bytes]) -> list[Path | StorageError]:
@@ -76,10 +76,10 @@ def test_an_image_that_the_disk_refuses_keeps_no_other_back(
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_where_the_folder_cannot_be_synced_nothing_new_stays_in_it(
+def test_where_the_folder_cannot_be_synced_nothing_is_recorded_and_all_is_found_when_it_comes_again(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
-    """The second finds the first's new name and holds it for its own: it must not be recorded when that name goes."""
+    """The second finds the first's new name and holds it for its own: it must not be recorded either."""
     images = (("a", b"scan.png", b"plain"), ("b", b"scan.png", b"plain"), ("c", b"c.png", b"plain c"))
     deliver(archive, b"the day's first", label="first", name=b"first.png")
     calls: list[Path] = []
@@ -97,10 +97,46 @@ def test_where_the_folder_cannot_be_synced_nothing_new_stays_in_it(
         patch.setattr(durable, "fsync_folder", refuse_later)
         outcomes = store_together(archive, *images)
     assert all(isinstance(each, StorageError) for each in outcomes)
-    assert list(files_in(tmp_path / "store").values()) == [b"the day's first"]
     assert len(archive.catalogue.deliveries()) == 1
     assert store_together(archive, *images) == [Path(DAY) / "scan.png", Path(DAY) / "scan.png", Path(DAY) / "c.png"]
     assert len(archive.catalogue.deliveries()) == 4
+    assert sorted(files_in(tmp_path / "store").values()) == [b"plain", b"plain c", b"the day's first"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_another_receiver_of_the_group_has_found_is_not_taken_from_it(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    """Both have one store and were given one image. One stores it before the other hears that it could not sync it."""
+    deliver(archive, b"the day's first", label="first", name=b"first.png")
+
+    def store(archive: Archive) -> Path | StorageError:
+        envelope, metadata = envelope_and_metadata(b"plain")
+        with archive.incoming() as folder:
+            (folder / "plain").write_bytes(b"plain")
+            pixels = PixelImage((1, 1, 5, 1), "u1", "gray", {"exif": b"block"})
+            image = Incoming(folder / "plain", "", envelope, replace(metadata, pixels=pixels))
+            [outcome] = archive.store([image], received_at="2026-11-21T00:00:00+00:00")
+        return outcome
+
+    sync = durable.fsync_folder
+    found: list[Path | StorageError] = []
+
+    with opened(tmp_path, catalogue="another") as other:
+
+        def let_the_other_go_first(path: Path) -> None:
+            last = path / ("scan.png.exif" if beside else "scan.png")
+            if last.exists() and not found:
+                monkeypatch.setattr(durable, "fsync_folder", sync)
+                found.append(store(other))
+                raise StorageError("too many open files")
+            sync(path)
+
+        monkeypatch.setattr(durable, "fsync_folder", let_the_other_go_first)
+        assert isinstance(store(archive), StorageError)
+        assert found == [archive._store / DAY / "scan.png"]
+    here = files_in(tmp_path / "store")
+    assert (here[f"{DAY}/scan.png"], here[f"{DAY}/scan.png.exif"]) == (b"plain", b"block")
 
 
 def no_links(*_: object, **__: object) -> None:
