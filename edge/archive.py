@@ -61,6 +61,8 @@ class _Going:
             yield
         except StorageError as error:
             self.refusal = error
+        except OSError as error:  # also a mere look may be refused
+            self.refusal = durable.storage_error(error)
 
 
 class Archive:
@@ -125,10 +127,10 @@ class Archive:
 
     def _make_private(self) -> Path:
         """Make a private folder, and hold it until `rest`."""
-        if not self._incoming.is_dir():
-            durable.make_folder(self._incoming)
         folder = self._incoming / os.urandom(8).hex()
         try:
+            if not self._incoming.is_dir():
+                durable.make_folder(self._incoming)
             folder.mkdir(0o700)  # nothing in it has to survive a power cut
         except OSError as error:
             raise durable.storage_error(error) from error

@@ -16,8 +16,9 @@ from edge.receiver import Receiver
 from edge.transfer.messages import Topics
 from edge.transfer.parts import Part, PartFile
 from edge.transport.memory import MemoryBroker
+from tests.faults.ear import Ear
 from tests.transfer.duo import Duo
-from tests.world import DEVICE, RECEIVER, Hospital, bytes_of, connected
+from tests.world import DEVICE, RECEIVER, Hospital, UnhurriedTransport, bytes_of, connected
 
 PLAIN = bytes_of("plain", 100_000)
 
@@ -146,6 +147,31 @@ def test_a_chunk_that_the_disk_refuses_comes_again(duo: Duo, monkeypatch: pytest
     duo.deliver_all()
     assert refusals == 5
     assert duo.hospital.contents() == [PLAIN]
+
+
+@pytest.mark.parametrize("where", [DEVICE, ".incoming"])
+def test_a_store_whose_folders_may_not_be_looked_at_is_an_alarm_and_no_defect(
+    duo: Duo, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    receiver = duo.start_receiver()
+    duo.spool_image(PLAIN, label="first")
+    duo.deliver_all()
+    ear = Ear(UnhurriedTransport(duo.broker), RECEIVER)
+    duo.clock.tick(61)
+    receiver.step()  # it lets go of the store
+    duo.spool_image(PLAIN[:-1], label="second")
+    is_dir = Path.is_dir
+
+    def refuse(path: Path) -> bool:
+        if path.is_relative_to(duo.hospital.store / where):
+            raise PermissionError(13, "Permission denied")
+        return is_dir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", refuse)
+        duo.step_until(lambda: ear.alarms == ["storage-error"])
+    duo.deliver_all()
+    assert receiver._loop.counts.faults == 0
 
 
 def test_a_part_whose_closing_the_disk_refuses_does_not_end_the_receiver(
