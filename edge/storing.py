@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from edge import decrypt
+from edge import decrypt, durable
 from edge.archive import Archive, Incoming, write_plain
 from edge.envelope import sign
 from edge.envelope.metadata import Metadata
@@ -68,6 +68,8 @@ class Storer:
                 arrival.envelope = sign.verify_bulk(arrival.part.verified, bulk)
         except (EnvelopeError, StorageError) as error:
             arrival.error = error
+        except OSError as error:  # the disk does not give back what has come
+            arrival.error = durable.storage_error(error)
 
     def _open(self, arrival: Arrival, folder: Path, number: int) -> None:
         """Unseal and decipher a bulk that is what its device signed into `folder`."""

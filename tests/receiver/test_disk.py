@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge import durable
+from edge.envelope import sign
 from edge.envelope.sign import ReceiptStatus
 from edge.errors import StorageError
 from edge.receiver import Receiver
@@ -146,6 +147,24 @@ def test_a_chunk_that_the_disk_refuses_comes_again(duo: Duo, monkeypatch: pytest
     monkeypatch.setattr("edge.transfer.parts.os.pwrite", refuse)
     duo.deliver_all()
     assert refusals == 5
+    assert duo.hospital.contents() == [PLAIN]
+
+
+def test_a_bulk_that_the_disk_does_not_give_back_is_an_alarm_and_no_defect(
+    duo: Duo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = duo.start_receiver()
+    ear = Ear(UnhurriedTransport(duo.broker), RECEIVER)
+
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    duo.spool_image(PLAIN, label="scan")
+    with monkeypatch.context() as patch:
+        patch.setattr(sign, "verify_bulk", refuse)
+        duo.step_until(lambda: ear.alarms == ["disk-failing"])
+    duo.deliver_all()
+    assert receiver._loop.counts.faults == 0
     assert duo.hospital.contents() == [PLAIN]
 
 
