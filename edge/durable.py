@@ -7,6 +7,7 @@ foreign exception that leaves this module is `FileExistsError`, where the caller
 """
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -44,6 +45,12 @@ _NOT_ALLOWED = ("the file system does not allow it", "check the owner and the mo
 _NO_FOLDER_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
 # FAT and some FUSE file systems know no hard links.
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+
+# FAT knows none, but this instead; of network and FUSE file systems some do. Linux alone has the call.
+_NO_RENAME_FLAGS = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_HERE = -100  # AT_FDCWD
+_NOREPLACE = 1
 
 
 def storage_error(error: OSError) -> StorageError:
@@ -217,11 +224,30 @@ def take_name(source: Path, path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise storage_error(error) from error
-        # The folder lock keeps other writers out between the two steps.
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
-        with _in_plain_words():
-            source.rename(path)
+        _rename_to_free_name(source, path)
+
+
+def _rename_to_free_name(source: Path, path: Path) -> None:
+    # Where the kernel or the file system does not know this flag, the folder lock keeps other writers out between two steps.
+    refusal = _rename_without_replacing(source, path)
+    if refusal in _NO_RENAME_FLAGS:
+        refusal = errno.EEXIST if os.path.lexists(path) else 0
+        if not refusal:
+            with _in_plain_words():
+                source.rename(path)
+    if refusal == errno.EEXIST:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    if refusal:
+        raise storage_error(OSError(refusal, os.strerror(refusal)))
+
+
+def _rename_without_replacing(source: Path, path: Path) -> int:
+    """Rename as renameat2(2) does with RENAME_NOREPLACE, and return the error number, 0 for success."""
+    rename = getattr(_LIBC, "renameat2", None)
+    if rename is None:
+        return errno.ENOSYS
+    done = rename(_HERE, os.fsencode(source), _HERE, os.fsencode(path), ctypes.c_uint(_NOREPLACE))
+    return 0 if done == 0 else ctypes.get_errno()
 
 
 def _discard(path: Path) -> None:

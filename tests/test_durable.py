@@ -146,14 +146,26 @@ def test_without_overwrite_a_dangling_link_is_in_the_way_too(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
-def test_without_overwrite_and_without_hard_links(tmp_path, monkeypatch):
+@pytest.mark.parametrize("flag", [True, False])
+def test_without_overwrite_and_without_hard_links(tmp_path, monkeypatch, flag):
     monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    if not flag:
+        monkeypatch.setattr(durable, "_rename_without_replacing", lambda *_: errno.EINVAL)
     with durable.atomic_file(tmp_path / "file", overwrite=False) as file:
         file.write(b"first")
     with pytest.raises(FileExistsError), durable.atomic_file(tmp_path / "file", overwrite=False) as file:
         file.write(b"second")
     assert (tmp_path / "file").read_bytes() == b"first"
     assert names(tmp_path) == ["file"]
+
+
+def test_a_file_that_cannot_be_moved_to_its_name_stays_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    with pytest.raises(StorageError, match="ENOENT"):
+        durable.put_in_place(source, tmp_path / "no such folder" / "file", overwrite=False)
+    assert names(tmp_path) == ["source"]
 
 
 @pytest.mark.parametrize("links", [True, False])

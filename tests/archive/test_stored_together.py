@@ -197,3 +197,27 @@ def test_what_belongs_beside_pixels_is_written_for_what_stays_in_the_store_alone
         f"{DAY}/scan.png (2).exif": b"of c",
     }
     assert len(archive.catalogue.deliveries()) == 2
+
+
+def test_two_receivers_of_a_group_that_take_one_name_at_once_replace_nothing(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without hard links a file is moved to its name: another one may have got it since that was found free."""
+    monkeypatch.setattr(os, "link", no_links)
+    lexists = os.path.lexists
+    places: list[Path] = []
+
+    with opened(tmp_path, catalogue="another") as other:
+
+        def let_the_other_go_first(path: Path) -> bool:
+            is_taken = lexists(path)
+            if not places:
+                places.append(path)
+                deliver(other, b"of the other", label="b")
+            return is_taken
+
+        monkeypatch.setattr(os.path, "lexists", let_the_other_go_first)
+        deliver(archive, b"of this one", label="a")
+        if not places:  # it was not looked at all
+            deliver(other, b"of the other", label="b")
+    assert sorted(files_in(tmp_path / "store").values()) == [b"of the other", b"of this one"]
