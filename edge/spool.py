@@ -10,6 +10,7 @@ sealed twice after a crash. Nothing is dropped by count, age or retry.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from edge import durable, protocol
 from edge.envelope import sign
@@ -25,8 +26,8 @@ from edge.envelope.sign import SignedEnvelope
 from edge.errors import EnvelopeError, SpoolFull, StorageError
 from edge.records import SettledFile
 
-_SUFFIX: Final = ".spooled"
-_NAME: Final = re.compile(rf"(\d{{16}})-([0-9a-f]{{32}})\{_SUFFIX}")
+SUFFIX: Final = ".spooled"
+_NAME: Final = re.compile(rf"(\d{{16}})-([0-9a-f]{{32}})\{SUFFIX}")
 _QUARANTINE: Final = "quarantine"
 _LAST_BYTES: Final = 1 << 20
 """Less free space than this is none: SQLite may need some pages of its log for one step."""
@@ -123,6 +124,43 @@ class WrittenImage:
     size: int
 
 
+class WithoutOrigin(io.RawIOBase):
+    """What travels of an open file of a spool: all but the origin behind it. The file is the caller's to close."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Begin where the sealed image does.
+
+        Raises:
+            EnvelopeError: this is no sealed image.
+        """
+        file.seek(0)
+        envelope = sign.read_envelope(file)
+        self._size = len(envelope.raw) + envelope.manifest.bulk_bytes
+        self._file = file
+        self._file.seek(0)
+
+    def readable(self) -> bool:
+        """Say so."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say so."""
+        return True
+
+    def readinto(self, target: Any, /) -> int:
+        """Fill `target` as far as the sealed image goes, and return how many bytes that were."""
+        view = memoryview(target).cast("B")
+        piece = self._file.read(min(len(view), max(0, self._size - self._file.tell())))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to an offset, as in any file."""
+        if whence == os.SEEK_END:
+            return self._file.seek(self._size + offset)
+        return self._file.seek(offset, whence)
+
+
 class Spool:
     """The folder of sealed images. One process owns it (`durable.lock_folder`); its methods may be called by threads."""
 
@@ -162,7 +200,7 @@ class Spool:
             StorageError: the disk refused.
         """
         self.require_room(origin.size)
-        path = self._folder / f"{sequence:016d}-{image_id.hex()}{_SUFFIX}"
+        path = self._folder / f"{sequence:016d}-{image_id.hex()}{SUFFIX}"
         with durable.aside(path) as aside:
             image = SpooledImage(path, sequence, write(aside.file), origin)
             aside.file.seek(0, os.SEEK_END)
@@ -254,7 +292,7 @@ class Spool:
 
     def _images(self, folder: Path) -> list[SpooledImage]:
         found = []
-        for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
             match = _NAME.fullmatch(path.name)
             if match is None:
                 continue
@@ -313,7 +351,7 @@ def _synced(written: WrittenImage) -> SpooledImage | StorageError:
 
 def _images_of(folder: Path) -> list[Path]:
     try:
-        return list(folder.glob(f"*{_SUFFIX}"))
+        return list(folder.glob(f"*{SUFFIX}"))
     except OSError as error:
         raise durable.storage_error(error) from error
 

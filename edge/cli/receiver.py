@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import sys
@@ -31,6 +32,7 @@ from edge.intake.pixels import encode_pixels
 from edge.keyring import ReceiverKeyring
 from edge.names import harmless_name, numbered, printable
 from edge.receiver import Receiver, ReceiverCounts
+from edge.spool import SUFFIX, WithoutOrigin
 from edge.stopping import Stop
 
 PROGRAM: Final = "edge-receiver"
@@ -192,13 +194,14 @@ def _run(receiver: Receiver, stop: Stop, *, once: bool) -> None:
 
 @contextmanager
 def _sealed(path: Path) -> Iterator[tuple[BinaryIO, SignedEnvelope]]:
-    """Open a sealed file; it stands at item 2."""
+    """Open a sealed file, also one of a device's spool; it stands at item 2."""
     try:
         file = path.open("rb")
     except OSError as error:
         raise UsageError(f"the file cannot be read: {error.strerror}") from error
     with file:
-        yield file, sign.read_envelope(file)
+        sealed = io.BufferedReader(WithoutOrigin(file)) if path.suffix == SUFFIX else file
+        yield sealed, sign.read_envelope(sealed)
 
 
 def _verified(

@@ -109,6 +109,22 @@ def test_verify_says_which_file_is_refused_and_why(desk: Desk, sealed: Path, tmp
     assert codes[4].endswith("envelope")
 
 
+def test_a_file_of_a_device_s_spool_is_opened_too(desk: Desk, sealed: Path, tmp_path: Path) -> None:
+    data = sealed.read_bytes()
+    spooled, flipped, rubbish = (tmp_path / f"{name}.spooled" for name in ("spooled", "flipped", "rubbish"))
+    spooled.write_bytes(data + b'{"relative": "DOE^JOHN/scan.png"}')
+    flipped.write_bytes(data[:-1] + bytes([data[-1] ^ 1]) + b"{}")
+    rubbish.write_bytes(b"rubbish")
+    code, out, err = desk.receiver("decrypt", spooled, "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert Path(out.strip()).name == "scan.png"
+    assert json.loads(desk.receiver("inspect", spooled, "--json")[1])["verdict"] == "verified"
+    code, out, _ = desk.receiver("verify", spooled, flipped, rubbish)
+    assert code == 7
+    assert [line.split(": ")[1:3] for line in out.splitlines()][:2] == [["verified"], ["refused", "bad-signature"]]
+    assert "DOE" not in out
+
+
 def test_verify_and_decrypt_refuse_what_another_device_signed(
     desk: Desk, keys: Path, sealed: Path, tmp_path: Path
 ) -> None:
