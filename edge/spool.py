@@ -127,7 +127,7 @@ class WrittenImage:
 class WithoutOrigin(io.RawIOBase):
     """What travels of an open file of a spool: all but the origin behind it. The file is the caller's to close."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: io.BufferedReader) -> None:
         """Begin where the sealed image does.
 
         Raises:
@@ -149,10 +149,8 @@ class WithoutOrigin(io.RawIOBase):
 
     def readinto(self, target: Any, /) -> int:
         """Fill `target` as far as the sealed image goes, and return how many bytes that were."""
-        view = memoryview(target).cast("B")
-        piece = self._file.read(min(len(view), max(0, self._size - self._file.tell())))
-        view[: len(piece)] = piece
-        return len(piece)
+        left = max(0, self._size - self._file.tell())
+        return self._file.readinto(memoryview(target).cast("B")[:left])
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Go to an offset, as in any file."""

@@ -338,7 +338,9 @@ def _similar(arguments: argparse.Namespace) -> int:
         raise UsageError("the file cannot be read: it does not exist, or is no file")
     with Catalogue.open_read_only(config.receiver.state / "catalogue.sqlite") as catalogue:
         known = _known(catalogue, config, path)
-        features = _sealed_features(config, path) if path.suffix == ".sealed" else _catalogued(catalogue, known)
+        features = (
+            _sealed_features(config, path) if path.suffix in {".sealed", SUFFIX} else _catalogued(catalogue, known)
+        )
         # One more, since the image itself is among them.
         found = catalogue.similar(*features, arguments.number + 1)
     contents = {image.sha256 for image in known}

@@ -21,7 +21,7 @@ from edge.errors import StorageError
 from edge.intake.opening import hash_file
 from edge.keyring import DeviceKeyring, ReceiverKeyring
 from edge.sealing import inspector_for, sealer_for
-from edge.spool import Origin, Spool, SpooledImage
+from edge.spool import Origin, Spool, SpooledImage, WithoutOrigin
 from firmware_tools.bench.cipher import AES, RATE, encrypt_with_aes, sized
 from firmware_tools.bench.figures import COPIED, CPU_TIME, Figure, Limit
 from firmware_tools.bench.images import settled, write_image
@@ -160,9 +160,7 @@ class SealBench:
         if self._image is None:
             self.seal()
         assert self._image is not None  # noqa: S101 - what `seal` leaves
-        # What travels of it: without the origin that the spool keeps behind it.
-        os.truncate(self._image.path, self._image.sealed_bytes)
-        with self._image.path.open("rb") as bulk:
+        with self._image.path.open("rb") as file, io.BufferedReader(WithoutOrigin(file)) as bulk:
             signed = sign.read_envelope(bulk)
             start = bulk.tell()
             manifest = sign.verify_manifest(

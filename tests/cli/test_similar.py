@@ -82,6 +82,9 @@ def test_a_sealed_file_is_compared_by_what_it_carries(desk: Desk, store: Path, t
     code, out, err = desk.receiver("similar", sealed)
     # Features of another network are not compared: nothing here was made by the one that ships.
     assert (code, len(out.splitlines())) == (0, 1), err
+    spooled = tmp_path / "scan.spooled"
+    spooled.write_bytes(sealed.read_bytes() + b'{"relative": "scan.png"}')
+    assert desk.receiver("similar", spooled) == (code, out, err)
 
 
 def test_what_cannot_be_compared_is_said(desk: Desk, store: Path, tmp_path: Path) -> None:
